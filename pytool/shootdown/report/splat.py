@@ -1,0 +1,65 @@
+"""One violation, told the way the kernel tells of its own bugs."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+from shootdown.report.result import Violation
+
+WIDTH: Final = 80
+RULER: Final = "=" * 66
+
+
+def title(violation: Violation) -> str:
+    """The line that names the defect; the same for the same defect on any machine."""
+    return f"BUG: shootdown: {violation.rule} in {violation.site or 'unknown'}"
+
+
+def splat(violation: Violation, release: str) -> list[str]:
+    """The report of one violation, line by line."""
+    cpus = ", ".join(map(str, violation.cpus))
+    lines = [
+        RULER,
+        title(violation),
+        *_wrap(f"{violation.kind.upper()}: {violation.summary}", ""),
+        "",
+        *_field("kernel", f"{release} {violation.arch}"),
+        *_field("address", f"{violation.va:#x} in mm {violation.mm:#x}"),
+        *_field("operation", violation.operation),
+        *_field("by", violation.pc),
+        *_field("task", violation.task),
+        *_field("CPUs", cpus),
+        *_entry("before", violation.before, violation.before_text, violation.level),
+        *_entry("after", violation.after, violation.after_text, violation.level),
+        *_field("missing", violation.missing),
+        *_field("events", _numbers(violation.seq)),
+        *_field("workload", violation.workload),
+        *_field("fingerprint", violation.fingerprint),
+    ]
+    if violation.count > 1:
+        lines += _field("seen", f"{violation.count} times; this is the first")
+    if not violation.complete:
+        lines += _wrap("The evidence spans a loss of events: this may be no violation.", "")
+    return [*lines, RULER]
+
+
+def _entry(name: str, entry: int, text: str, level: int) -> list[str]:
+    if not level:
+        return []
+    return _field(name, f"{entry:#018x} level {level}: {text}")
+
+
+def _numbers(seq: list[int]) -> str:
+    shown = ", ".join(map(str, seq[:12]))
+    return shown + (f" and {len(seq) - 12} more" if len(seq) > 12 else "")
+
+
+def _field(name: str, value: str) -> list[str]:
+    return _wrap(value, f"{name + ':':13}") if value else []
+
+
+def _wrap(text: str, start: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start) if start else "  "
+    )

@@ -1,0 +1,1 @@
+"""The pipeline over one run directory: record -> audit -> check -> report."""

@@ -1,0 +1,147 @@
+"""What is to be run, as a value and as a file.
+
+The file (``plan.toml``) is written before the run starts, so that a run that dies can be
+repeated: ``shootdown run --plan DIR/plan.toml``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from shootdown.errors import UsageError
+
+SCHEMA: Final = 1
+POLICIES: Final = ("wilcox", "glisse")
+THREADS: Final = ("multi", "single")
+MUTATIONS: Final = ("", "no-flush")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One recording: which kernel, which workloads, under which conditions."""
+
+    arch: str
+    kernel: str = "debian:6.12"
+    """``debian:VERSION``, an image, or a kernel build tree."""
+    workloads: str = "*"
+    """Shell pattern of workload names; unused when ``command`` is given."""
+    command: tuple[str, ...] = ()
+    """A static program of the host and its arguments, run instead of workloads."""
+    rootfs: str = ""
+    """Directory whose files are added to the guest's root, or empty."""
+    iterations: int = 200
+    seed: int = 1
+    smp: int = 3
+    """vCPUs."""
+    mem: int = 512
+    """MiB of guest RAM."""
+    thread: str = "multi"
+    """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
+    timeout: int = 300
+    """Seconds for the boot, and again for each workload."""
+    policy: str = "wilcox"
+    """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
+    mutate: str = ""
+    """Change made to the kernel's text at run time, or empty."""
+    plugin: bool = True
+    """Whether the plugin records; without it nothing can be checked."""
+    append: str = ""
+    """Extra kernel arguments."""
+
+    def __post_init__(self) -> None:
+        for text in (self.kernel, self.workloads, self.rootfs, self.append, *self.command):
+            if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+                raise UsageError(f"{text!a} is not UTF-8; rename it")
+        _one_of("policy", self.policy, POLICIES)
+        _one_of("thread", self.thread, THREADS)
+        _one_of("mutate", self.mutate, MUTATIONS)
+        for name, low, high in (
+            ("iterations", 1, 10**9),
+            ("seed", 0, 2**64 - 1),
+            ("smp", 1, 255),
+            ("mem", 64, 1 << 20),
+            ("timeout", 1, 10**6),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"{name} is {value}; it must lie between {low} and {high}")
+
+    def to_toml(self) -> str:
+        """The experiment as TOML, one field a line."""
+        lines = ["# shootdown experiment; run it again: shootdown run --plan THIS_FILE"]
+        lines += [f"schema = {SCHEMA}"]
+        lines += [f"{key} = {_toml(value)}" for key, value in asdict(self).items()]
+        return "\n".join(lines) + "\n"
+
+    def command_line(self) -> str:
+        """The one line that repeats the experiment: only what differs from the defaults."""
+        words = ["shootdown run", f"--arch {self.arch}"]
+        default = Experiment(self.arch)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == getattr(default, field.name) or field.name in ("command", "plugin"):
+                continue
+            option = {"workloads": "workload"}.get(field.name, field.name)
+            words.append(f"--{option} {shlex.quote(str(value))}")
+        if not self.plugin:
+            words.append("--no-plugin")
+        if self.command:
+            words.append("-- " + " ".join(shlex.quote(word) for word in self.command))
+        return " ".join(words)
+
+
+def load(path: Path) -> Experiment:
+    """Read an experiment; raises UsageError that names the file and the key at fault."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as e:
+        raise UsageError(f"plan {path} cannot be read: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UsageError(f"plan {path} is not TOML: {e}") from e
+    schema = table.pop("schema", None)
+    if schema != SCHEMA:
+        raise UsageError(f"plan {path} has schema {schema}; this shootdown reads {SCHEMA}")
+    try:
+        return _from_table(table)
+    except UsageError as e:
+        raise UsageError(f"plan {path}: {e}") from e
+
+
+def _from_table(table: dict[str, Any]) -> Experiment:
+    types = {field.name: type(getattr(Experiment(""), field.name)) for field in fields(Experiment)}
+    for key, value in table.items():
+        if key not in types:
+            raise UsageError(f"unknown key {key}{nearest(key, list(types))}")
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            table[key] = tuple(value)
+        if type(table[key]) is not types[key]:
+            raise UsageError(f"{key} must be {types[key].__name__}, not {value!r}")
+    if "arch" not in table:
+        raise UsageError("key arch is missing")
+    return Experiment(**table)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for a misspelt word: "; did you mean X?", or all that is known."""
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; known are {', '.join(known)}" if known else ""
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"unknown {name} {value!r}{nearest(value, [k for k in known if k])}")
+
+
+def _toml(value: object) -> str:
+    # JSON's strings, integers and booleans are TOML's too, but for one character: JSON leaves DEL.
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(word) for word in value) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

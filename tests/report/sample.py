@@ -1,0 +1,102 @@
+"""A result with something in every field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shootdown.report.result import (
+    Audit,
+    Guest,
+    Kernel,
+    Result,
+    Rule,
+    Violation,
+    Windows,
+    Workload,
+)
+
+STALE = Rule(armed=True, exercised=120, violations=0, may=0, witness=0)
+ALIASED = Rule(False, 120, 0, 0, 0, note="policy wilcox tolerates aliases; windows are measured")
+UNSEEN = Rule(armed=True, exercised=0, violations=0, may=0, witness=0)
+
+VIOLATION = Violation(
+    rule="stale-after-return",
+    kind="witness",
+    arch="x86_64",
+    mm=0xFFFF888003A4C000,
+    va=0x7F0000001000,
+    cpus=[1, 2],
+    site="unmap_page_range",
+    summary="CPU 1 still used the old translation after munmap had returned",
+    fingerprint="0123456789abcdef",
+    seq=list(range(100, 120)),
+    pc="unmap_page_range+0x5b8",
+    operation="munmap",
+    task="map_fixed[77] mapper",
+    workload="map_fixed",
+    level=1,
+    before=0x8000000012345867,
+    after=0,
+    before_text="page 0x12345000, user, writable, accessed, dirty, no-execute",
+    after_text="not present",
+    missing="a TLB invalidation of 0x7f0000001000 on CPU 1 between events 101 and 119",
+    count=3,
+)
+
+PASSED = Result(
+    exit_code=0,
+    arch="x86_64",
+    kernel=Kernel("6.12.95+deb12-cloud-amd64", "ab" * 20, "debian:6.12"),
+    qemu="QEMU emulator version 10.0.2",
+    seed=7,
+    reasons=["120 situations checked, no violation"],
+    workloads=[
+        Workload("map_fixed", "pass", 3.25, rules={"stale-after-return": STALE}),
+        Workload("counting", "pass", 0.5, rules={"stale-after-return": UNSEEN}),
+    ],
+    rules={"stale-after-return": STALE, "aliased-translation": ALIASED},
+    events={"PTE_WRITE": 12345, "FLUSH": 678},
+    audit=Audit(600, 307200, 0, nonzero=22000, done=True),
+    timing={"boot_s": 6.5, "record_s": 9.25, "check_s": 4.0},
+    windows=[
+        Windows(
+            "mmap(MAP_FIXED)",
+            replacements=2000,
+            count=1900,
+            p50=410,
+            p99=2207,
+            max=90210,
+            closed=1900,
+            outlived=0,
+            reused=0,
+            observers={
+                "observer1": {"old": 311, "new": 9000, "fault": 12},
+                "observer2": {"old": 7, "new": 8000, "zero": 3},
+            },
+        ),
+        Windows("munmap", 10, 4, 1, 2, 3, 4, 0, 0),
+    ],
+    coverage={"FLUSH INVLPG": 600},
+    reproduce="shootdown run --arch x86_64 --seed 7",
+    tool="shootdown 0.1.0",
+)
+
+FAILED = replace(
+    PASSED,
+    exit_code=1,
+    reasons=["1 violation"],
+    rules={"stale-after-return": Rule(True, 120, 1, 0, 1)},
+    violations=[VIOLATION],
+    workloads=[
+        Workload("map_fixed", "pass", 3.25, rules={"stale-after-return": Rule(True, 9, 1, 0, 1)})
+    ],
+)
+
+CRASHED = replace(
+    PASSED,
+    exit_code=5,
+    reasons=["the guest panicked"],
+    guest=Guest("crash", "the guest panicked", "BUG: #1 bad\nKernel panic - not syncing: x # y"),
+    audit=Audit(),
+    workloads=[Workload("map_fixed", "crash", 1.0, "the guest panicked")],
+)

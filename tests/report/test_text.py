@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shootdown.report import text
+from shootdown.report.result import Result, Violation
+
+from . import sample
+
+
+@pytest.mark.parametrize("result", [sample.PASSED, sample.FAILED, sample.CRASHED])
+def test_eighty_columns_but_for_the_line_to_paste(result: Result) -> None:
+    lines = text.render(result).splitlines()
+    assert [line for line in lines[:-1] if len(line) > 80] == []
+
+
+def test_only_a_pass_is_called_one() -> None:
+    assert "VERDICT: PASS (exit 0)" in text.render(sample.PASSED)
+    for code in (1, 3, 5, 6, 7):
+        doubtful = replace(sample.PASSED, exit_code=code, workloads=[], reasons=["x"])
+        assert "PASS" not in text.render(doubtful)
+
+
+def test_violation_is_a_splat_with_its_evidence() -> None:
+    report = text.render(sample.FAILED)
+    for part in (
+        "BUG: shootdown: stale-after-return in unmap_page_range\n",
+        "WITNESS: CPU 1 still used",
+        "0x8000000012345867 level 1: page 0x12345000",
+        "not present",
+        "1, 2",
+        "a TLB invalidation of 0x7f0000001000",
+        "100, 101",
+        "3 times",
+    ):
+        assert part in report
+
+
+def test_map_fixed_answer_has_every_figure() -> None:
+    report = text.render(sample.PASSED)
+    for part in ("2000", "p50 410, p99 2207, max 90210", "closed before return", "1900"):
+        assert part in report
+    rows = [line.split() for line in report.splitlines()]
+    assert ["observer", "saw", "old", "new", "fault", "zero"] in rows
+    assert ["observer1", "311", "9000", "12", "0"] in rows
+
+
+def test_rule_never_exercised_says_never() -> None:
+    result = replace(sample.PASSED, rules={"stale-after-return": sample.UNSEEN})
+    assert any(
+        "stale-after-return" in line and "never" in line
+        for line in text.render(result).splitlines()
+    )
+
+
+def test_tainted_violation_says_so() -> None:
+    tainted: Violation = replace(sample.VIOLATION, complete=False)
+    assert "spans a loss" in text.render(replace(sample.FAILED, violations=[tainted]))
