@@ -258,12 +258,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (ROOT / "pyproject.toml").is_file():
             raise InfraError(
                 f"{ROOT} is not a source tree of shootdown: run this from a checkout, "
-                "installed in place (pip install -e)."
+                "installed in place (pip install -e)"
             )
         stale = drifted()
         if check and stale:
             names = ", ".join(map(str, stale))
-            raise InfraError(f"{names} differ from schema.py: run {parser.prog} and commit.")
+            raise InfraError(f"{names} differ from schema.py: run {parser.prog} and commit")
     except ShootdownError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -71,7 +71,7 @@ def parse(text: str, *, source: str = "text") -> Events:
         try:
             values = _event(words, seq + 1)
         except ValueError as error:
-            raise UsageError(f"{source}:{number}: {error}.") from None
+            raise UsageError(f"{source}:{number}: {error}") from None
         seq = values["seq"]
         rows.append(tuple(values[field.name] for field in FIELDS))
     return np.array(rows, dtype=DTYPE)
