@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#define SD_VERSION 1
-#define SD_MAGIC "SHOOTDWN"
+#define SD_VERSION	1
+#define SD_MAGIC	"SHOOTDWN"
 #define SD_HEADER_BYTES 4096
 #define SD_RECORD_BYTES 64
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_ARCH_H
+#define SD_ARCH_H
+
+#include "sd.h"
+
+enum { SD_MAX_REGS = 64, SD_NO_REG = 0xff };
+
+/* What the generic core does when an instruction runs. */
+enum sd_insn_kind {
+	SD_INSN_PLAIN, /* stores by it are followed */
+	SD_INSN_STACK, /* stores only to the kernel stack: never a page table */
+	SD_INSN_RMW,   /* an atomic, see rmw */
+	SD_INSN_EXEC,  /* run arch->exec before it */
+	SD_INSN_MARK,  /* user mode: a mark */
+};
+
+/* A decoded instruction; those with exec callbacks are interned by decode.c. */
+struct sd_insn {
+	uint64_t pc;
+	uint8_t kind, rmw, op, reg;
+	/* memory operand, x86 only: base + index << scale + disp */
+	uint8_t base, index, scale, len;
+	int32_t disp;
+	uint32_t word; /* arm64: the instruction */
+	uint16_t mark;
+};
+
+struct sd_arch {
+	const char *name;	 /* as in plans */
+	const char *target;	 /* as QEMU says it */
+	const char *const *regs; /* gdb's names, NULL ends */
+	uint8_t args[4];	 /* registers of a mark's arguments */
+
+	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
+	/* About to run an SD_INSN_EXEC instruction; may read registers. */
+	void (*exec)(unsigned cpu, const struct sd_insn *insn);
+	/* Recording starts: report roots, and how deep root tables are. */
+	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
+
+	bool (*is_table)(uint64_t entry, unsigned level);
+	uint64_t (*child)(uint64_t entry);
+	/* First VA below a root table. */
+	uint64_t (*root_va)(bool kernel, unsigned levels);
+	bool root_signed; /* one root maps both halves: VAs are sign-extended */
+	/* Bits the page walker may change without a store. */
+	uint64_t (*hardware_bits)(uint64_t entry, unsigned level);
+};
+
+extern const struct sd_arch sd_arch_x86_64, sd_arch_arm64;
+extern const struct sd_arch *sd_arch;
+
+/* Registers by index into sd_arch->regs. */
+bool sd_regs_find(void);
+uint64_t sd_reg(unsigned cpu, unsigned index);
+/* Index of gdb's name, or SD_NO_REG. */
+unsigned sd_reg_index(const char *name);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User accesses in declared ranges, coalesced.
+ *
+ * An observer spins on a page millions of times. A record is written when the
+ * physical address, the value or the direction changes for an address on a vCPU,
+ * and again after anything that could give the same access a new meaning (a PTE
+ * write, a flush, a return to user mode, a mark): the epoch. Everything between
+ * is a count in the next record.
+ */
+#include "observe.h"
+#include "trace.h"
+
+enum { RANGES = 8 };
+
+static struct {
+	uint64_t start, size;
+} ranges[RANGES];
+static unsigned nranges; /* highest used + 1 */
+
+static bool in_range(uint64_t va)
+{
+	for (unsigned i = 0; i < __atomic_load_n(&nranges, __ATOMIC_RELAXED); i++)
+		if (va - ranges[i].start < __atomic_load_n(&ranges[i].size, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+static uint64_t value_of(qemu_plugin_meminfo_t info)
+{
+	qemu_plugin_mem_value v = qemu_plugin_mem_get_value(info);
+
+	switch (v.type) {
+	case QEMU_PLUGIN_MEM_VALUE_U8:
+		return v.data.u8;
+	case QEMU_PLUGIN_MEM_VALUE_U16:
+		return v.data.u16;
+	case QEMU_PLUGIN_MEM_VALUE_U32:
+		return v.data.u32;
+	case QEMU_PLUGIN_MEM_VALUE_U64:
+		return v.data.u64;
+	default:
+		return v.data.u128.low;
+	}
+}
+
+void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *pc)
+{
+	if (G_LIKELY(!__atomic_load_n(&nranges, __ATOMIC_RELAXED)) || !in_range(va))
+		return;
+
+	struct qemu_plugin_hwaddr *hw = qemu_plugin_get_hwaddr(info, va);
+	uint64_t pa = hw ? qemu_plugin_hwaddr_phys_addr(hw) : 0;
+	uint64_t value = value_of(info);
+	uint64_t epoch = __atomic_load_n(&sd_obs_epoch, __ATOMIC_RELAXED);
+	uint8_t flags = qemu_plugin_mem_is_store(info) ? SD_FLAG_STORE : 0;
+	struct sd_obs *o = &sd_cpus[cpu].obs[((va >> 3) ^ (va >> SD_PAGE_SHIFT)) % SD_OBS_WAYS];
+	bool same_va = o->va == va;
+
+	if (same_va && o->pa == pa && o->value == value && o->epoch == epoch && o->flags == flags) {
+		o->count++;
+		return;
+	}
+
+	struct sd_event ev = { .kind = SD_KIND_OBS,
+			       .pc = (uint64_t)(uintptr_t)pc,
+			       .a = va,
+			       .b = pa,
+			       .c = value,
+			       .d = same_va ? o->count : 0,
+			       .size = (uint8_t)(1u << qemu_plugin_mem_size_shift(info)),
+			       .flags = flags };
+	*o = (struct sd_obs){
+		.va = va, .pa = pa, .value = value, .epoch = epoch, .size = ev.size, .flags = flags
+	};
+	sd_emit(cpu, &ev);
+}
+
+static void set_range(unsigned nr, uint64_t start, uint64_t size)
+{
+	if (nr >= RANGES)
+		return;
+	__atomic_store_n(&ranges[nr].size, 0, __ATOMIC_RELEASE);
+	ranges[nr].start = start;
+	__atomic_store_n(&ranges[nr].size, size, __ATOMIC_RELEASE);
+
+	unsigned top = 0;
+
+	for (unsigned i = 0; i < RANGES; i++)
+		if (ranges[i].size)
+			top = i + 1;
+	__atomic_store_n(&nranges, top, __ATOMIC_RELEASE);
+}
+
+void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[4])
+{
+	if (op == SD_MARK_RANGE)
+		set_range((unsigned)arg[0], arg[1], arg[2]);
+	else if (op == SD_MARK_UNRANGE)
+		set_range((unsigned)arg[0], 0, 0);
+	sd_epoch_bump();
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_MARK,
+					 .id = op,
+					 .pc = pc,
+					 .a = arg[0],
+					 .b = arg[1],
+					 .c = arg[2],
+					 .d = arg[3] });
+}
+
+void sd_observe_finish(void)
+{
+	for (unsigned cpu = 0; cpu < sd_ncpus; cpu++) {
+		for (unsigned i = 0; i < SD_OBS_WAYS; i++) {
+			struct sd_obs *o = &sd_cpus[cpu].obs[i];
+
+			if (o->count)
+				sd_emit(cpu,
+					&(struct sd_event){ .kind = SD_KIND_OBS,
+							    .a = o->va,
+							    .b = o->pa,
+							    .c = o->value,
+							    .d = o->count,
+							    .size = o->size,
+							    .flags = o->flags | SD_FLAG_LAST });
+		}
+	}
+}

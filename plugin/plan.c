@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The plan: what Python derived from the kernel image. Grammar: docs/architecture.md. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch.h"
+#include "plan.h"
+
+enum { MAX_WORDS = 32 };
+
+struct line {
+	const char *path;
+	unsigned nr, n;
+	char *w[MAX_WORDS];
+};
+
+static bool bad(const struct line *l, const char *why)
+{
+	fprintf(stderr, "shootdown: %s line %u: %s\n", l->path, l->nr, why);
+	return false;
+}
+
+static bool number(const char *s, uint64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoull(s, &end, 0);
+	return *s && !*end && !errno;
+}
+
+static bool numbers(const struct line *l, unsigned from, unsigned count, uint64_t *ret)
+{
+	if (l->n < from + count)
+		return bad(l, "too few words");
+	for (unsigned i = 0; i < count; i++)
+		if (!number(l->w[from + i], &ret[i]))
+			return bad(l, "not a number");
+	return true;
+}
+
+static bool parse_term(const struct line *l, unsigned at, struct sd_term *t)
+{
+	if (at >= l->n)
+		return bad(l, "too few words");
+
+	const char *s = l->w[at];
+
+	t->n = 0;
+	while (*s) {
+		char *end;
+
+		if (t->n == SD_MAX_TERM)
+			return bad(l, "a term has too many parts");
+		t->part[t->n].minus = *s == '-';
+		s += *s == '-' || *s == '+';
+		t->part[t->n].deref = *s == '@';
+		s += *s == '@';
+		errno = 0;
+		t->part[t->n].value = strtoull(s, &end, 0);
+		if (end == s || errno || (*end && *end != '+' && *end != '-'))
+			return bad(l, "not a term");
+		s = end;
+		t->n++;
+	}
+	return t->n > 0 || bad(l, "not a term");
+}
+
+bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
+{
+	*ret = 0;
+	for (unsigned i = 0; i < t->n; i++) {
+		uint64_t v = t->part[i].value;
+
+		if (t->part[i].deref && !sd_read_va(cpu, v, 8, &v))
+			return false;
+		*ret += t->part[i].minus ? -v : v;
+	}
+	return true;
+}
+
+static bool parse_register(const struct line *l, unsigned at, uint8_t *ret)
+{
+	unsigned reg = at < l->n ? sd_reg_index(l->w[at]) : SD_NO_REG;
+
+	*ret = (uint8_t)reg;
+	return reg != SD_NO_REG || bad(l, "no such register");
+}
+
+/* REG, or REG+OFFSET:SIZE */
+static bool parse_capture(const struct line *l, char *word, struct sd_capture *c)
+{
+	char *plus = strpbrk(word, "+-"), *colon = strchr(word, ':');
+	uint64_t offset = 0, size = 0;
+
+	if (plus && colon && plus < colon) {
+		bool minus = *plus == '-';
+
+		*plus = *colon = 0;
+		if (!number(plus + 1, &offset) || !number(colon + 1, &size) || !size || size > 8)
+			return bad(l, "not a capture");
+		c->offset = minus ? -(int64_t)offset : (int64_t)offset;
+	} else if (plus || colon) {
+		return bad(l, "not a capture");
+	}
+	c->size = (uint8_t)size;
+	c->reg = (uint8_t)sd_reg_index(word);
+	return c->reg != SD_NO_REG || bad(l, "no such register");
+}
+
+static bool parse_probe(const struct line *l)
+{
+	struct sd_probe_point p = { 0 };
+	uint64_t v[2], set;
+	unsigned i = 3;
+
+	if (!numbers(l, 1, 2, v))
+		return false;
+	p.pc = v[0];
+	p.id = (uint16_t)v[1];
+	for (; i < l->n && p.nactions < SD_MAX_ACTIONS; p.nactions++) {
+		uint8_t *reg = &p.action[p.nactions].reg;
+
+		*reg = SD_NO_REG;
+		if (!strcmp(l->w[i], "emit")) {
+			p.action[p.nactions].what = SD_ACT_EMIT;
+			i += 1;
+		} else if (!strcmp(l->w[i], "watch") || !strcmp(l->w[i], "unwatch")) {
+			p.action[p.nactions].what = *l->w[i] == 'w' ? SD_ACT_WATCH : SD_ACT_UNWATCH;
+			if (!numbers(l, i + 1, 1, &set) || !parse_register(l, i + 2, reg))
+				return false;
+			p.action[p.nactions].set = (uint8_t)set;
+			i += 3;
+		} else if (!strcmp(l->w[i], "forget_root")) {
+			p.action[p.nactions].what = SD_ACT_FORGET_ROOT;
+			if (!parse_register(l, i + 1, reg))
+				return false;
+			i += 2;
+		} else {
+			break;
+		}
+	}
+	for (; i < l->n; i++, p.ncaptures++) {
+		if (p.ncaptures == SD_MAX_CAPTURES)
+			return bad(l, "too many captures");
+		if (!parse_capture(l, l->w[i], &p.capture[p.ncaptures]))
+			return false;
+	}
+	sd_probe_add(&p);
+	return true;
+}
+
+static bool parse_set(const struct line *l)
+{
+	uint64_t v[4];
+
+	if (!numbers(l, 1, 4, v))
+		return false;
+	sd_probe_word(&(struct sd_word){ .set = (unsigned)v[0],
+					 .id = (unsigned)v[1],
+					 .offset = v[2],
+					 .size = (unsigned)v[3],
+					 .root = l->n > 5 && !strcmp(l->w[5], "root") });
+	return true;
+}
+
+static bool parse_watch(const struct line *l, struct sd_plan *p, bool percpu)
+{
+	uint64_t v[4];
+
+	if (!numbers(l, 1, 4, v))
+		return false;
+	if (p->nwatches == SD_MAX_STATIC)
+		return bad(l, "too many watches");
+
+	struct sd_static_watch *w = &p->watch[p->nwatches++];
+
+	*w = (struct sd_static_watch){
+		.word = { .id = (unsigned)v[0], .offset = v[1], .size = (unsigned)v[2] },
+		.percpu = percpu,
+	};
+	*(percpu ? &w->array : &w->base) = v[3];
+	return true;
+}
+
+static bool parse_arch(const struct line *l, const char *target)
+{
+	static const struct sd_arch *const all[] = { &sd_arch_x86_64, &sd_arch_arm64 };
+
+	for (unsigned i = 0; l->n > 1 && i < G_N_ELEMENTS(all); i++)
+		if (!strcmp(all[i]->name, l->w[1]) && !strcmp(all[i]->target, target))
+			sd_arch = all[i];
+	return sd_arch || bad(l, "the plan is for another architecture than QEMU emulates");
+}
+
+static bool parse_schema(const struct line *l)
+{
+	uint64_t version;
+
+	return numbers(l, 1, 1, &version) &&
+	       (version == SD_VERSION || bad(l, "the plan is of another trace version"));
+}
+
+static bool parse_image(const struct line *l, struct sd_plan *p)
+{
+	uint64_t v[2];
+
+	if (!numbers(l, 1, 2, v))
+		return false;
+	p->image_va = v[0];
+	p->image_size = v[1];
+	return parse_term(l, 3, &p->image_pa);
+}
+
+static bool parse_thread(const struct line *l, struct sd_plan *p)
+{
+	if (l->n < 2)
+		return bad(l, "too few words");
+	p->single = !strcmp(l->w[1], "single");
+	return p->single || !strcmp(l->w[1], "multi") || bad(l, "neither single nor multi");
+}
+
+static bool parse(const struct line *l, const char *target, struct sd_plan *p)
+{
+	const char *w = l->w[0];
+	uint64_t v[2] = { 0 };
+
+	if (!strcmp(w, "schema"))
+		return parse_schema(l);
+	if (!strcmp(w, "arch"))
+		return parse_arch(l, target);
+	if (!sd_arch)
+		return bad(l, "`arch` must come first");
+	if (!strcmp(w, "linear"))
+		return parse_term(l, 1, &p->linear_va) && parse_term(l, 2, &p->linear_pa);
+	if (!strcmp(w, "image"))
+		return parse_image(l, p);
+	if (!strcmp(w, "thread"))
+		return parse_thread(l, p);
+	if (!strcmp(w, "probe"))
+		return parse_probe(l);
+	if (!strcmp(w, "set"))
+		return parse_set(l);
+	if (!strcmp(w, "watch") || !strcmp(w, "percpu_watch"))
+		return parse_watch(l, p, *w == 'p');
+	if (!strcmp(w, "ram")) {
+		if (!numbers(l, 1, 2, v))
+			return false;
+		p->ram_base = v[0];
+		p->ram_size = v[1];
+		return true;
+	}
+	if (!numbers(l, 1, 1, v))
+		return false;
+	if (!strcmp(w, "start"))
+		p->start = v[0];
+	else if (!strcmp(w, "slow_table"))
+		p->slow_table = v[0];
+	else if (!strcmp(w, "kernel_root"))
+		p->kernel_root = v[0];
+	else if (!strcmp(w, "observe"))
+		p->observe = v[0];
+	else if (!strcmp(w, "test_drop_store"))
+		p->drop_store = v[0];
+	else if (!strcmp(w, "test_delay_us"))
+		p->delay_us = v[0];
+	else
+		return bad(l, "unknown directive");
+	return true;
+}
+
+static void split(struct line *l, char *text)
+{
+	char *save = NULL;
+
+	l->n = 0;
+	text[strcspn(text, "#\n")] = 0;
+	for (char *w = strtok_r(text, " \t", &save); w && l->n < MAX_WORDS;
+	     w = strtok_r(NULL, " \t", &save))
+		l->w[l->n++] = w;
+}
+
+bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
+{
+	FILE *f = fopen(path, "r");
+	struct line l = { .path = path };
+	bool ok = true;
+	char text[1024];
+
+	if (!f) {
+		fprintf(stderr, "shootdown: cannot read %s: %s\n", path, strerror(errno));
+		return false;
+	}
+	*ret = (struct sd_plan){ .observe = true };
+	while (ok && fgets(text, sizeof(text), f)) {
+		l.nr++;
+		split(&l, text);
+		ok = !l.n || parse(&l, target, ret);
+	}
+	fclose(f);
+	if (ok && (!ret->start || !ret->ram_size || !ret->linear_va.n || !ret->linear_pa.n ||
+		   !ret->kernel_root))
+		return bad(&l, "start, ram, linear or kernel_root is missing");
+	return ok;
+}

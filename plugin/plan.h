@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_PLAN_H
+#define SD_PLAN_H
+
+#include "probe.h"
+
+enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 16 };
+
+/* A sum of numbers and of words of kernel memory, read when recording starts. */
+struct sd_term {
+	unsigned n;
+	struct {
+		bool minus, deref;
+		uint64_t value;
+	} part[SD_MAX_TERM];
+};
+
+struct sd_static_watch {
+	struct sd_word word; /* offset: VA, or offset below the CPU's base */
+	uint64_t base, array;
+	bool percpu;
+};
+
+struct sd_plan {
+	const char *arch;
+	uint64_t ram_base, ram_size, start, kernel_root, slow_table;
+	struct sd_term linear_va, linear_pa, image_pa;
+	uint64_t image_va, image_size;
+	struct sd_static_watch watch[SD_MAX_STATIC];
+	unsigned nwatches;
+	bool observe, single;
+	uint64_t drop_store, delay_us;
+};
+
+/* Read the plan; false with one line on stderr. Finds sd_arch on the way. */
+bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret);
+bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Probes: places in the kernel where registers are captured and watches begin or end. */
+#include "probe.h"
+#include "arch.h"
+#include "trace.h"
+
+static GArray *probes;
+static struct sd_word words[SD_MAX_WORDS];
+static unsigned nwords;
+
+void sd_probe_add(const struct sd_probe_point *p)
+{
+	if (!probes)
+		probes = g_array_new(false, false, sizeof(struct sd_probe_point));
+	g_array_append_val(probes, *p);
+}
+
+void sd_probe_word(const struct sd_word *w)
+{
+	if (nwords < SD_MAX_WORDS)
+		words[nwords++] = *w;
+}
+
+const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n)
+{
+	for (unsigned i = 0; probes && i < probes->len; i++) {
+		struct sd_probe_point *p = &g_array_index(probes, struct sd_probe_point, i);
+
+		if (p->pc == pc && !n--)
+			return p;
+	}
+	return NULL;
+}
+
+static uint64_t capture(unsigned cpu, const struct sd_capture *c)
+{
+	uint64_t value = sd_reg(cpu, c->reg), va = value + (uint64_t)c->offset;
+	uint64_t off;
+
+	if (!c->size)
+		return value;
+	off = sd_va_to_off(va);
+	if (off != UINT64_MAX && (va & 7) + c->size <= 8)
+		return (sd_ram_u64(off) >> (8 * (off & 7))) & sd_mask(c->size);
+	sd_read_va(cpu, va, c->size, &value);
+	return value;
+}
+
+static void emit(unsigned cpu, const struct sd_probe_point *p)
+{
+	uint64_t v[SD_MAX_CAPTURES] = { 0 };
+	struct sd_event ev = { .kind = SD_KIND_PROBE, .id = p->id, .pc = p->pc };
+
+	for (unsigned i = 0; i < p->ncaptures; i++)
+		v[i] = capture(cpu, &p->capture[i]);
+	ev.a = v[0];
+	ev.b = v[1];
+	ev.c = v[2];
+	ev.d = v[3];
+	ev.flags = p->ncaptures > 4 ? SD_FLAG_MORE : 0;
+	sd_emit(cpu, &ev);
+	if (p->ncaptures > 4)
+		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_PROBE_MORE,
+						 .id = p->id,
+						 .pc = p->pc,
+						 .a = v[4],
+						 .b = v[5],
+						 .c = v[6],
+						 .d = v[7] });
+}
+
+static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, uint64_t base,
+		    bool add)
+{
+	for (unsigned i = 0; i < nwords; i++) {
+		if (words[i].set != set)
+			continue;
+		if (add)
+			sd_watch_add(cpu, p->pc, &words[i], base + words[i].offset, base);
+		else
+			sd_watch_remove(&words[i], base + words[i].offset);
+	}
+}
+
+void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p)
+{
+	for (unsigned i = 0; i < p->nactions; i++) {
+		uint64_t reg = p->action[i].reg == SD_NO_REG ? 0 : sd_reg(cpu, p->action[i].reg);
+		uint64_t off;
+
+		switch (p->action[i].what) {
+		case SD_ACT_EMIT:
+			emit(cpu, p);
+			break;
+		case SD_ACT_WATCH:
+		case SD_ACT_UNWATCH:
+			for_set(cpu, p, p->action[i].set, reg, p->action[i].what == SD_ACT_WATCH);
+			break;
+		case SD_ACT_FORGET_ROOT:
+			off = sd_va_to_off(reg);
+			if (off != UINT64_MAX)
+				sd_root_forget(cpu, p->pc, sd_off_to_pa(off));
+			break;
+		}
+	}
+}

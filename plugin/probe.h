@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_PROBE_H
+#define SD_PROBE_H
+
+#include "watch.h"
+
+enum sd_action { SD_ACT_EMIT, SD_ACT_WATCH, SD_ACT_UNWATCH, SD_ACT_FORGET_ROOT };
+enum { SD_MAX_ACTIONS = 4, SD_MAX_CAPTURES = 8, SD_MAX_WORDS = 16 };
+
+/* A register, or memory at a register plus an offset. */
+struct sd_capture {
+	uint8_t reg, size; /* size 0: the register itself */
+	int64_t offset;
+};
+
+struct sd_probe_point {
+	uint64_t pc;
+	uint16_t id;
+	uint8_t nactions, ncaptures;
+	struct {
+		uint8_t what, set, reg;
+	} action[SD_MAX_ACTIONS];
+	struct sd_capture capture[SD_MAX_CAPTURES];
+};
+
+void sd_probe_add(const struct sd_probe_point *p);
+void sd_probe_word(const struct sd_word *w);
+/* The n-th probe at @pc, NULL when there are no more. */
+const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n);
+void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p);
+
+#endif

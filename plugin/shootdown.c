@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plugin's shell: options, what is registered for each translated
+ * instruction, and the callbacks that route stores to the tracker, the watches
+ * and the observer.
+ *
+ * Needs QEMU plugin API 4 (QEMU 10.0): register and memory reads, values in
+ * memory callbacks, inline per-vCPU counters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch.h"
+#include "observe.h"
+#include "plan.h"
+#include "trace.h"
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
+
+struct sd_cpu sd_cpus[SD_MAX_CPUS];
+unsigned sd_ncpus;
+bool sd_armed, sd_user_seen;
+uint64_t sd_obs_epoch;
+
+static struct sd_plan plan;
+
+/*
+ * A callback gets one pointer: kernel text lies in the top 2^48 bytes, so its
+ * upper 16 bits carry the operation of an atomic and a register.
+ */
+static void *pack(uint64_t pc, uint8_t rmw, uint8_t reg)
+{
+	return (void *)(uintptr_t)((pc & ((1ull << 48) - 1)) | (uint64_t)rmw << 48 |
+				   (uint64_t)reg << 56);
+}
+
+static uint64_t unpack_pc(void *udata)
+{
+	return (uint64_t)((int64_t)((uint64_t)(uintptr_t)udata << 16) >> 16);
+}
+
+/* --- stores ------------------------------------------------------------ */
+
+static unsigned value_of(qemu_plugin_meminfo_t info, uint64_t v[2])
+{
+	qemu_plugin_mem_value m = qemu_plugin_mem_get_value(info);
+
+	v[1] = 0;
+	switch (m.type) {
+	case QEMU_PLUGIN_MEM_VALUE_U8:
+		v[0] = m.data.u8;
+		return 1;
+	case QEMU_PLUGIN_MEM_VALUE_U16:
+		v[0] = m.data.u16;
+		return 2;
+	case QEMU_PLUGIN_MEM_VALUE_U32:
+		v[0] = m.data.u32;
+		return 4;
+	case QEMU_PLUGIN_MEM_VALUE_U64:
+		v[0] = m.data.u64;
+		return 8;
+	default:
+		v[0] = m.data.u128.low;
+		v[1] = m.data.u128.high;
+		return 16;
+	}
+}
+
+static void store_word(unsigned cpu, const struct sd_wstore *ws)
+{
+	uint16_t flags = sd_page_flags(ws->st.off);
+
+	if (flags & SD_PAGE_TABLE)
+		sd_table_store(cpu, &ws->st);
+	if (flags & SD_PAGE_WATCHES)
+		sd_watch_store(cpu, ws);
+}
+
+static uint64_t store_offset(qemu_plugin_meminfo_t info, uint64_t va)
+{
+	uint64_t off = sd_va_to_off(va);
+
+	if (G_UNLIKELY(off == UINT64_MAX) && va - sd_mem.slow_va < sd_mem.slow_size) {
+		struct qemu_plugin_hwaddr *hw = qemu_plugin_get_hwaddr(info, va);
+
+		if (!hw || !sd_pa_to_off(qemu_plugin_hwaddr_phys_addr(hw), &off))
+			return UINT64_MAX;
+	}
+	return off;
+}
+
+static void on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *udata)
+{
+	uint64_t off = store_offset(info, va), v[2];
+
+	if (off == UINT64_MAX || G_LIKELY(!sd_page_flags(off)) || !sd_is_armed())
+		return;
+
+	unsigned size = value_of(info, v);
+	struct sd_wstore ws = { .st = { .pc = unpack_pc(udata),
+					.off = off,
+					.value = v[0],
+					.size = (uint8_t)MIN(size, 8u) } };
+
+	store_word(cpu, &ws);
+	if (size == 16) {
+		ws.st.off += 8;
+		ws.st.value = v[1];
+		store_word(cpu, &ws);
+	}
+}
+
+static void stash_read(struct sd_cpu *c, uint8_t rmw, uint64_t off, uint64_t value)
+{
+	if (rmw == SD_RMW_LDXR) {
+		c->excl_pa = off;
+		c->excl_value = value;
+		return;
+	}
+	c->rmw_pa = off;
+	c->rmw_value = value;
+	c->rmw_valid = true;
+}
+
+static void on_atomic(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *udata)
+{
+	uint64_t off = store_offset(info, va), v[2];
+	uint8_t rmw = ((uintptr_t)udata >> 48) & 0xff, reg = (uintptr_t)udata >> 56;
+	struct sd_cpu *c = &sd_cpus[cpu];
+
+	if (off == UINT64_MAX || G_LIKELY(!sd_page_flags(off)) || !sd_is_armed())
+		return;
+
+	unsigned size = value_of(info, v);
+
+	if (!qemu_plugin_mem_is_store(info)) {
+		stash_read(c, rmw, off, v[0]);
+		return;
+	}
+
+	struct sd_wstore ws = { .st = { .pc = unpack_pc(udata),
+					.off = off,
+					.value = v[0],
+					.size = (uint8_t)MIN(size, 8u),
+					.atomic = true },
+				.rmw = rmw };
+
+	if (c->rmw_valid && c->rmw_pa == off) {
+		/* For lock-op the read half is the result, so only these can be compared. */
+		ws.st.has_read = rmw == SD_RMW_XCHG || rmw == SD_RMW_CMPXCHG;
+		ws.st.read = c->rmw_value;
+	}
+	c->rmw_valid = false;
+	if (rmw == SD_RMW_CMPXCHG) {
+		ws.expected_known = true;
+		ws.expected = reg == 31 ? 0 : sd_reg(cpu, reg); /* arm64's xzr; no x86 register */
+	} else if (rmw == SD_RMW_STXR) {
+		ws.expected_known = c->excl_pa == off;
+		ws.expected = c->excl_value;
+	}
+	store_word(cpu, &ws);
+	if (size == 16) {
+		ws.st.off += 8;
+		ws.st.has_read = false;
+		store_word(cpu, &ws);
+	}
+}
+
+/* --- instructions that are reported when they run ------------------------ */
+
+static GHashTable *interned;
+static GMutex interning;
+
+static guint insn_hash(gconstpointer key)
+{
+	const struct sd_insn *i = key;
+
+	return (guint)(i->pc ^ i->pc >> 32);
+}
+
+static gboolean insn_equal(gconstpointer a, gconstpointer b)
+{
+	return !memcmp(a, b, sizeof(struct sd_insn));
+}
+
+/* One copy of each reported instruction, for as long as the guest runs. */
+static struct sd_insn *intern(const struct sd_insn *insn)
+{
+	struct sd_insn *copy;
+
+	g_mutex_lock(&interning);
+	if (!interned)
+		interned = g_hash_table_new(insn_hash, insn_equal);
+	copy = g_hash_table_lookup(interned, insn);
+	if (!copy) {
+		copy = g_memdup2(insn, sizeof(*insn));
+		g_hash_table_add(interned, copy);
+	}
+	g_mutex_unlock(&interning);
+	return copy;
+}
+
+static void on_exec(unsigned cpu, void *udata)
+{
+	if (sd_is_armed())
+		sd_arch->exec(cpu, udata);
+}
+
+static void on_mark(unsigned cpu, void *udata)
+{
+	const struct sd_insn *insn = udata;
+	uint64_t arg[4];
+
+	if (!sd_is_armed())
+		return;
+	for (unsigned i = 0; i < 4; i++)
+		arg[i] = sd_reg(cpu, sd_arch->args[i]);
+	sd_observe_mark(cpu, insn->pc, insn->mark, arg);
+}
+
+static void on_probe(unsigned cpu, void *udata)
+{
+	if (sd_is_armed())
+		sd_probe_hit(cpu, udata);
+}
+
+/* --- the start of recording ------------------------------------------------ */
+
+static bool resolve_layout(unsigned cpu)
+{
+	uint64_t va, pa, image_pa;
+
+	if (!sd_term_eval(cpu, &plan.linear_va, &va) || !sd_term_eval(cpu, &plan.linear_pa, &pa))
+		return false;
+	sd_mem.linear_va = va - (pa - sd_mem.ram_base);
+	if (plan.image_pa.n) {
+		if (!sd_term_eval(cpu, &plan.image_pa, &image_pa) ||
+		    !sd_pa_to_off(image_pa, &sd_mem.image_off) ||
+		    sd_mem.image_off + plan.image_size > sd_mem.ram_size)
+			return false;
+		sd_mem.image_va = plan.image_va;
+		sd_mem.image_size = plan.image_size;
+	}
+	return true;
+}
+
+static void add_static_watches(unsigned cpu)
+{
+	for (unsigned i = 0; i < plan.nwatches; i++) {
+		struct sd_static_watch *w = &plan.watch[i];
+
+		if (!w->percpu) {
+			sd_watch_add(cpu, 0, &w->word, w->word.offset, w->base);
+			continue;
+		}
+		for (unsigned n = 0; n < sd_ncpus; n++) {
+			uint64_t base;
+
+			if (sd_read_va(cpu, w->array + 8ull * n, 8, &base))
+				sd_watch_add(cpu, 0, &w->word, base + w->word.offset, n);
+		}
+	}
+}
+
+/*
+ * Runs once, on the boot CPU, before secondary CPUs and user space exist. The
+ * kernel and its memory map are up by now, so the plan's terms can be read.
+ */
+static void on_start(unsigned cpu, void *udata)
+{
+	unsigned kernel_levels, user_levels;
+	uint64_t root_off, slow_off;
+
+	(void)udata;
+	if (sd_is_armed())
+		return;
+	if (!resolve_layout(cpu) || (root_off = sd_va_to_off(plan.kernel_root)) == UINT64_MAX) {
+		fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
+		exit(1);
+	}
+	sd_arch->arm(cpu, &kernel_levels, &user_levels);
+	sd_root_learn(cpu, 0, sd_off_to_pa(root_off), true);
+	slow_off = plan.slow_table ? sd_va_to_off(plan.slow_table) : UINT64_MAX;
+	if (slow_off != UINT64_MAX)
+		sd_table_range(slow_off, &sd_mem.slow_va, &sd_mem.slow_size);
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ARMED,
+					 .a = sd_mem.linear_va,
+					 .b = sd_mem.ram_base,
+					 .c = sd_off_to_pa(root_off),
+					 .d = user_levels,
+					 .level = (uint8_t)kernel_levels });
+	add_static_watches(cpu);
+	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
+}
+
+/* --- translation -------------------------------------------------------- */
+
+static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
+{
+	const struct sd_probe_point *p;
+
+	for (unsigned n = 0; (p = sd_probe_at(insn->pc, n)); n++)
+		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
+						       (void *)p);
+	if (insn->pc == plan.start)
+		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_start, QEMU_PLUGIN_CB_R_REGS, NULL);
+	switch (insn->kind) {
+	case SD_INSN_PLAIN:
+		qemu_plugin_register_vcpu_mem_cb(qi, on_store, QEMU_PLUGIN_CB_NO_REGS,
+						 QEMU_PLUGIN_MEM_W, pack(insn->pc, 0, 0));
+		break;
+	case SD_INSN_RMW:
+		qemu_plugin_register_vcpu_mem_cb(qi, on_atomic, QEMU_PLUGIN_CB_R_REGS,
+						 insn->rmw == SD_RMW_LDXR ? QEMU_PLUGIN_MEM_R
+									  : QEMU_PLUGIN_MEM_RW,
+						 pack(insn->pc, insn->rmw, insn->reg));
+		break;
+	case SD_INSN_EXEC:
+		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_exec, QEMU_PLUGIN_CB_R_REGS,
+						       intern(insn));
+		break;
+	default:
+		break;
+	}
+}
+
+static void instrument_user(struct qemu_plugin_insn *qi, struct sd_insn *insn)
+{
+	if (insn->kind == SD_INSN_MARK)
+		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_mark, QEMU_PLUGIN_CB_R_REGS,
+						       intern(insn));
+	else if (plan.observe)
+		qemu_plugin_register_vcpu_mem_cb(qi, sd_observe_access, QEMU_PLUGIN_CB_NO_REGS,
+						 QEMU_PLUGIN_MEM_RW, (void *)(uintptr_t)insn->pc);
+}
+
+static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	size_t n = qemu_plugin_tb_n_insns(tb);
+	/* Low addresses are the kernel's too until user mode has been entered. */
+	bool kernel =
+		qemu_plugin_tb_vaddr(tb) >> 63 || !__atomic_load_n(&sd_user_seen, __ATOMIC_RELAXED);
+
+	(void)id;
+	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64,
+							  sd_icount_entry(), n);
+	for (size_t i = 0; i < n; i++) {
+		struct qemu_plugin_insn *qi = qemu_plugin_tb_get_insn(tb, i);
+		struct sd_insn insn;
+		uint8_t bytes[16];
+		size_t len = qemu_plugin_insn_data(qi, bytes, sizeof(bytes));
+
+		memset(&insn, 0, sizeof(insn)); /* padding too: insns are compared as bytes */
+		insn.pc = qemu_plugin_insn_vaddr(qi);
+		sd_arch->decode(&insn, bytes, len, kernel);
+		if (kernel)
+			instrument_kernel(qi, &insn);
+		else
+			instrument_user(qi, &insn);
+	}
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+static void on_vcpu_init(qemu_plugin_id_t id, unsigned cpu)
+{
+	(void)id;
+	if (!cpu && !sd_regs_find())
+		exit(1);
+}
+
+static void at_end(qemu_plugin_id_t id, void *udata)
+{
+	(void)id;
+	(void)udata;
+	sd_observe_finish();
+	sd_trace_close();
+}
+
+static bool parse_options(int argc, char **argv, const char **plan_path, const char **out)
+{
+	for (int i = 0; i < argc; i++) {
+		if (g_str_has_prefix(argv[i], "plan="))
+			*plan_path = argv[i] + strlen("plan=");
+		else if (g_str_has_prefix(argv[i], "out="))
+			*out = argv[i] + strlen("out=");
+		else
+			return false;
+	}
+	return *plan_path && *out;
+}
+
+QEMU_PLUGIN_EXPORT
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+{
+	const char *path = NULL, *out = NULL;
+
+	if (!parse_options(argc, argv, &path, &out)) {
+		fprintf(stderr, "shootdown: plugin arguments are plan=FILE,out=DIR\n");
+		return -1;
+	}
+	if (!info->system_emulation || info->system.smp_vcpus > SD_MAX_CPUS) {
+		fprintf(stderr, "shootdown: needs system emulation with at most %d vCPUs\n",
+			SD_MAX_CPUS);
+		return -1;
+	}
+	if (!sd_plan_read(path, info->target_name, &plan) ||
+	    !sd_memory_map(plan.ram_base, plan.ram_size) || !sd_tables_init())
+		return -1;
+	sd_ncpus = (unsigned)info->system.smp_vcpus;
+	if (!sd_trace_open(out, sd_ncpus))
+		return -1;
+	sd_watch_serial(plan.single);
+	sd_watch_delay((unsigned)plan.delay_us);
+	sd_tables_drop(plan.drop_store);
+	qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);
+	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
+	qemu_plugin_register_atexit_cb(id, at_end, NULL);
+	return 0;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Page-table tracker.
+ *
+ * A table is followed from the moment it becomes reachable: its root is learned,
+ * or an entry that points to it is written into a followed table. Its contents
+ * are then read in one go, because fork, THP split and arm64 DC ZVA fill tables
+ * before they are linked and some of those stores have no callback. Each followed
+ * table has a shadow, which supplies the old value of a write, hides stores that
+ * change nothing, and is compared with memory when the table is unlinked.
+ *
+ * Frames index the shadows directly, so a store finds its table without a lock
+ * and nothing is ever allocated. Slots are exchanged atomically: the kernel holds
+ * the page-table lock around every write of a slot, so callbacks for one slot
+ * come in the order of the stores. Only linking and unlinking take a lock.
+ *
+ * Learning races with stores by other vCPUs into the new table. The frame is
+ * marked first, then the number of TABLE_LINK is drawn, then memory is read: a
+ * store whose callback came before the mark is part of what is read, one whose
+ * callback comes after waits for the lock and is numbered after the contents.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "arch.h"
+#include "tables.h"
+#include "trace.h"
+
+struct table {
+	uint64_t va, root;
+	uint32_t refs;
+	uint8_t level;
+	bool is_root;
+	bool ready;
+	uint64_t slot[SD_SLOTS];
+};
+
+static struct table *tables;
+static GMutex structure;
+static unsigned kernel_levels = 4, user_levels = 4;
+static int64_t drop_countdown;
+
+bool sd_tables_init(void)
+{
+	size_t bytes = (sd_mem.ram_size >> SD_PAGE_SHIFT) * sizeof(*tables);
+
+	tables = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (tables == MAP_FAILED) {
+		fprintf(stderr, "shootdown: cannot reserve page-table shadows: %s\n",
+			strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+void sd_tables_set_levels(unsigned kernel, unsigned user)
+{
+	kernel_levels = kernel;
+	user_levels = user;
+}
+
+void sd_tables_drop(uint64_t nth)
+{
+	drop_countdown = (int64_t)nth;
+}
+
+static struct table *table_at(uint64_t off)
+{
+	return &tables[off >> SD_PAGE_SHIFT];
+}
+
+static uint64_t table_pa(const struct table *t)
+{
+	return sd_off_to_pa((uint64_t)(t - tables) << SD_PAGE_SHIFT);
+}
+
+static bool is_known(uint64_t off)
+{
+	return sd_page_flags(off) & SD_PAGE_TABLE;
+}
+
+static void mark(uint64_t off, bool known)
+{
+	uint16_t *flags = &sd_mem.page[off >> SD_PAGE_SHIFT];
+
+	if (known)
+		__atomic_or_fetch(flags, SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
+	else
+		__atomic_and_fetch(flags, (uint16_t)~SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t slot_span(unsigned level)
+{
+	return 1ull << (SD_PAGE_SHIFT + 9 * (level - 1));
+}
+
+static uint64_t slot_va(const struct table *t, unsigned index)
+{
+	uint64_t va = t->va + index * slot_span(t->level);
+	unsigned bits = SD_PAGE_SHIFT + 9 * t->level;
+
+	if (t->is_root && sd_arch->root_signed)
+		va = (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits));
+	return va;
+}
+
+static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, unsigned index);
+
+/* Read the contents of a table that was just marked, and follow what it points to. */
+static void read_contents(unsigned cpu, uint64_t pc, struct table *t)
+{
+	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
+
+	for (unsigned i = 0; i < SD_SLOTS; i++) {
+		t->slot[i] = sd_ram_u64(off + 8 * i);
+		if (t->slot[i])
+			sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_TABLE_SLOT,
+							 .pc = pc,
+							 .a = sd_off_to_pa(off + 8 * i),
+							 .c = t->slot[i],
+							 .d = slot_va(t, i),
+							 .level = t->level });
+	}
+	__atomic_store_n(&t->ready, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < SD_SLOTS; i++)
+		if (sd_arch->is_table(t->slot[i], t->level))
+			link_child(cpu, pc, t, i);
+}
+
+static struct table *begin(uint64_t off, unsigned level, uint64_t va, uint64_t root)
+{
+	struct table *t = table_at(off);
+
+	t->ready = false;
+	t->refs = 1;
+	t->level = (uint8_t)level;
+	t->va = va;
+	t->root = root;
+	t->is_root = false;
+	mark(off, true);
+	return t;
+}
+
+static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, unsigned index)
+{
+	uint64_t pa = sd_arch->child(parent->slot[index]);
+	uint64_t off;
+
+	if (!sd_pa_to_off(pa, &off))
+		return;
+	if (is_known(off)) {
+		table_at(off)->refs++;
+		return;
+	}
+
+	struct table *t = begin(off, parent->level - 1, slot_va(parent, index), parent->root);
+
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_TABLE_LINK,
+					 .pc = pc,
+					 .a = table_pa(parent) + 8 * index,
+					 .b = pa,
+					 .c = t->va,
+					 .d = t->root,
+					 .level = t->level });
+	read_contents(cpu, pc, t);
+}
+
+/*
+ * Compare the shadow with memory. Another vCPU may have stored into the table
+ * and not yet run its callback, so a difference must last to count.
+ */
+static void reread(unsigned cpu, uint64_t pc, struct table *t)
+{
+	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
+	struct sd_cpu *c = &sd_cpus[cpu];
+
+	c->reread_tables++;
+	for (unsigned i = 0; i < SD_SLOTS; i++) {
+		uint64_t seen = 0, shadow = 0, diff = 1;
+
+		for (int tries = 0; tries < 100 && diff; tries++) {
+			if (tries)
+				usleep(100);
+			seen = sd_ram_u64(off + 8 * i);
+			shadow = __atomic_load_n(&t->slot[i], __ATOMIC_ACQUIRE);
+			diff = (seen ^ shadow) & ~sd_arch->hardware_bits(shadow, t->level);
+		}
+		c->reread_slots++;
+		if (diff)
+			sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_AUDIT_MISMATCH,
+							 .pc = pc,
+							 .a = sd_off_to_pa(off + 8 * i),
+							 .b = shadow,
+							 .c = seen,
+							 .d = slot_va(t, i),
+							 .level = t->level });
+	}
+}
+
+static void unref(unsigned cpu, uint64_t pc, uint64_t pa)
+{
+	uint64_t off;
+
+	if (!sd_pa_to_off(pa, &off) || !is_known(off))
+		return;
+
+	struct table *t = table_at(off);
+
+	if (--t->refs)
+		return;
+	reread(cpu, pc, t);
+	sd_emit(cpu,
+		&(struct sd_event){ .kind = t->is_root ? SD_KIND_ROOT_FORGET : SD_KIND_TABLE_UNLINK,
+				    .pc = pc,
+				    .b = pa,
+				    .c = t->va,
+				    .level = t->level });
+	mark(off, false);
+	for (unsigned i = 0; i < SD_SLOTS; i++)
+		if (sd_arch->is_table(t->slot[i], t->level))
+			unref(cpu, pc, sd_arch->child(t->slot[i]));
+}
+
+void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
+{
+	unsigned level = kernel ? kernel_levels : user_levels;
+	uint64_t off;
+
+	if (!sd_pa_to_off(pa, &off) || is_known(off))
+		return;
+	g_mutex_lock(&structure);
+	if (!is_known(off)) {
+		struct table *t = begin(off, level, kernel ? sd_arch->root_va(true, level) : 0, pa);
+
+		t->is_root = true;
+		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ROOT_LEARN,
+						 .pc = pc,
+						 .b = pa,
+						 .c = t->va,
+						 .d = pa,
+						 .level = t->level });
+		read_contents(cpu, pc, t);
+	}
+	g_mutex_unlock(&structure);
+}
+
+void sd_root_forget(unsigned cpu, uint64_t pc, uint64_t pa)
+{
+	uint64_t off;
+
+	if (!sd_pa_to_off(pa, &off) || !is_known(off))
+		return;
+	g_mutex_lock(&structure);
+	if (is_known(off) && table_at(off)->is_root)
+		unref(cpu, pc, pa);
+	g_mutex_unlock(&structure);
+}
+
+bool sd_table_range(uint64_t off, uint64_t *va, uint64_t *size)
+{
+	if (!is_known(off))
+		return false;
+	*va = table_at(off)->va;
+	*size = SD_SLOTS * slot_span(table_at(off)->level);
+	return true;
+}
+
+/* An atomic's read half must have seen what the shadow holds. */
+static void check_read(unsigned cpu, const struct table *t, const struct sd_store *st, uint64_t old)
+{
+	unsigned shift = 8 * (st->off & 7);
+	uint64_t ignore = sd_arch->hardware_bits(old, t->level) >> shift;
+	uint64_t shadow = (old >> shift) & sd_mask(st->size);
+
+	if (((shadow ^ st->read) & ~ignore & sd_mask(st->size)) == 0)
+		return;
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_AUDIT_MISMATCH,
+					 .pc = st->pc,
+					 .a = sd_off_to_pa(st->off),
+					 .b = shadow,
+					 .c = st->read,
+					 .d = slot_va(t, (st->off >> 3) % SD_SLOTS),
+					 .level = t->level,
+					 .size = st->size,
+					 .flags = SD_FLAG_ATOMIC });
+}
+
+static void relink(unsigned cpu, uint64_t pc, struct table *t, unsigned index, uint64_t old,
+		   uint64_t new)
+{
+	bool was = sd_arch->is_table(old, t->level);
+	bool is = sd_arch->is_table(new, t->level);
+
+	if (was && is && sd_arch->child(old) == sd_arch->child(new))
+		return;
+	if (!was && !is)
+		return;
+	g_mutex_lock(&structure);
+	if (is)
+		link_child(cpu, pc, t, index);
+	if (was)
+		unref(cpu, pc, sd_arch->child(old));
+	g_mutex_unlock(&structure);
+}
+
+void sd_table_store(unsigned cpu, const struct sd_store *st)
+{
+	struct table *t = table_at(st->off);
+	unsigned index = (st->off >> 3) % SD_SLOTS;
+	unsigned shift = 8 * (st->off & 7);
+	uint64_t mask = sd_mask(st->size) << shift;
+	uint64_t old, new;
+
+	if (G_UNLIKELY(!__atomic_load_n(&t->ready, __ATOMIC_ACQUIRE))) {
+		g_mutex_lock(&structure); /* wait for the contents to be read */
+		g_mutex_unlock(&structure);
+	}
+	if (G_UNLIKELY(drop_countdown) && !__atomic_sub_fetch(&drop_countdown, 1, __ATOMIC_RELAXED))
+		return;
+
+	old = __atomic_load_n(&t->slot[index], __ATOMIC_ACQUIRE);
+	/*
+	 * What an atomic reports as written depends on the operation, and a failed
+	 * cmpxchg reports a value too. The page-table lock is held, so memory is
+	 * the answer (the walker may have added accessed or dirty by now).
+	 */
+	if (st->atomic)
+		new = sd_ram_u64(st->off);
+	else
+		new = (old & ~mask) | ((st->value << shift) & mask);
+	if (st->has_read)
+		check_read(cpu, t, st, old);
+	old = __atomic_exchange_n(&t->slot[index], new, __ATOMIC_ACQ_REL);
+	if (old == new)
+		return;
+	sd_epoch_bump();
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_PTE_WRITE,
+					 .pc = st->pc,
+					 .a = sd_off_to_pa(st->off & ~7ull),
+					 .b = old,
+					 .c = new,
+					 .d = slot_va(t, index),
+					 .level = t->level,
+					 .size = st->size,
+					 .flags = st->atomic ? SD_FLAG_ATOMIC : 0 });
+	if (t->level > 1)
+		relink(cpu, st->pc, t, index, old, new);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_TABLES_H
+#define SD_TABLES_H
+
+#include "memory.h"
+
+/* A store as the tracker needs it: value already reduced to its size. */
+struct sd_store {
+	uint64_t pc, off, value;
+	uint8_t size;
+	bool atomic;   /* @value means nothing: read memory */
+	bool has_read; /* @read is what the atomic saw */
+	uint64_t read;
+};
+
+/* Reserve room for one shadow per frame of RAM (virtual only; touched as used). */
+bool sd_tables_init(void);
+void sd_tables_set_levels(unsigned kernel, unsigned user);
+/* Tests: lose the n-th store to a table. */
+void sd_tables_drop(uint64_t nth);
+
+/* A store hit a frame that is a known table. */
+void sd_table_store(unsigned cpu, const struct sd_store *st);
+
+/* Learn or forget the root at a PA; learning one that is known does nothing. */
+void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel);
+void sd_root_forget(unsigned cpu, uint64_t pc, uint64_t pa);
+
+/* VAs the known table at this RAM offset maps; false when it is none. */
+bool sd_table_range(uint64_t off, uint64_t *va, uint64_t *size);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Trace writer: one append-only file and one buffer per vCPU.
+ *
+ * A full buffer is written by the vCPU thread that filled it. What cannot be
+ * written is counted as lost and said in the trailer; a file without a trailer
+ * is one whose writer was killed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "trace.h"
+
+static uint64_t next_seq;
+static struct qemu_plugin_scoreboard *icounts;
+
+qemu_plugin_u64 sd_icount_entry(void)
+{
+	return qemu_plugin_scoreboard_u64(icounts);
+}
+
+static bool write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static bool write_header(int fd, unsigned cpu)
+{
+	char block[SD_HEADER_BYTES] = { 0 };
+	struct sd_file_header *h = (struct sd_file_header *)block;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	memcpy(h->magic, SD_MAGIC, sizeof(h->magic));
+	h->version = SD_VERSION;
+	h->header_bytes = SD_HEADER_BYTES;
+	h->record_bytes = SD_RECORD_BYTES;
+	h->cpu = cpu;
+	h->start_realtime_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return write_all(fd, block, sizeof(block));
+}
+
+bool sd_trace_open(const char *dir, unsigned ncpus)
+{
+	icounts = qemu_plugin_scoreboard_new(sizeof(uint64_t));
+	for (unsigned i = 0; i < ncpus; i++) {
+		struct sd_cpu *c = &sd_cpus[i];
+		g_autofree char *path = g_strdup_printf("%s/cpu%u.trace", dir, i);
+
+		c->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		if (c->fd < 0 || !write_header(c->fd, i)) {
+			fprintf(stderr, "shootdown: cannot write %s: %s\n", path, strerror(errno));
+			return false;
+		}
+		c->buf = g_new0(struct sd_event, SD_TRACE_RECORDS);
+		c->scratch = g_byte_array_sized_new(SD_PAGE_SIZE);
+	}
+	return true;
+}
+
+static void flush(struct sd_cpu *c)
+{
+	if (!c->fill)
+		return;
+	/* A short write leaves half a record: stop there, or the rest would be misread. */
+	if (c->fd >= 0 && write_all(c->fd, c->buf, c->fill * sizeof(*c->buf))) {
+		c->written += c->fill;
+	} else {
+		c->lost += c->fill;
+		if (c->fd >= 0) {
+			fprintf(stderr, "shootdown: trace write failed: %s\n", strerror(errno));
+			close(c->fd);
+			c->fd = -1;
+		}
+	}
+	c->fill = 0;
+}
+
+static void append(struct sd_cpu *c, unsigned cpu, const struct sd_event *ev)
+{
+	struct sd_event *slot = &c->buf[c->fill];
+
+	*slot = *ev;
+	slot->cpu = (uint8_t)cpu;
+	slot->icount = qemu_plugin_u64_sum(sd_icount_entry());
+	slot->seq = __atomic_fetch_add(&next_seq, 1, __ATOMIC_SEQ_CST);
+	c->kinds[ev->kind]++;
+	if (++c->fill == SD_TRACE_RECORDS)
+		flush(c);
+}
+
+void sd_emit(unsigned cpu, const struct sd_event *ev)
+{
+	append(&sd_cpus[cpu], cpu, ev);
+}
+
+static void write_trailer(struct sd_cpu *c, unsigned cpu)
+{
+	for (unsigned k = 0; k < SD_KIND_COUNT; k++) {
+		struct sd_event ev = { .kind = SD_KIND_COUNT, .id = (uint16_t)k, .a = c->kinds[k] };
+
+		if (c->kinds[k])
+			append(c, cpu, &ev);
+	}
+
+	struct sd_event end = { .kind = SD_KIND_TRAILER,
+				.a = c->written + c->fill,
+				.b = c->lost,
+				.c = c->reread_tables,
+				.d = c->reread_slots };
+	append(c, cpu, &end);
+	flush(c);
+}
+
+void sd_trace_close(void)
+{
+	for (unsigned i = 0; i < sd_ncpus; i++) {
+		struct sd_cpu *c = &sd_cpus[i];
+
+		flush(c);
+		write_trailer(c, i);
+		if (c->fd >= 0)
+			close(c->fd);
+		c->fd = -1;
+	}
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_TRACE_H
+#define SD_TRACE_H
+
+#include "sd.h"
+
+/* Open one file per vCPU below @dir; false (with a line on stderr) on failure. */
+bool sd_trace_open(const char *dir, unsigned ncpus);
+/* Write what is buffered and the trailers, and close. */
+void sd_trace_close(void);
+
+/*
+ * Append a record and draw its number. Called by the vCPU's own thread only.
+ * The number is drawn here, after the access it describes.
+ */
+void sd_emit(unsigned cpu, const struct sd_event *ev);
+
+/* Inline instruction counter, added to by every translation block. */
+qemu_plugin_u64 sd_icount_entry(void);
+
+#endif

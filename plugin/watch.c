@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Watched words: an open-addressing table keyed by the RAM offset of the 8-byte
+ * granule. Adding and removing take a lock, a look-up takes none. There is room
+ * for thousands of address spaces; a full table is an event lost, so the run
+ * says so.
+ *
+ * Old and new values of an atomic come from what its two callbacks report. QEMU
+ * reports the result for plain, xchg and cmpxchg, but for fetch-and-op (and all
+ * of arm64 LSE) the read half is the old value and the write half the operand,
+ * and for x86 lock-op the read half is the new value
+ * (accel/tcg/atomic_template.h, target/i386/tcg/emit.c.inc). With thread=single
+ * atomics are a plain load and store and report old and new.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "arch.h"
+#include "trace.h"
+#include "watch.h"
+
+enum { WAYS = 1 << 16, PROBES = 64 };
+static const uint64_t EMPTY = 0, GONE = 1; /* keys are offset | 2 */
+
+struct watch {
+	uint64_t key;
+	uint64_t base, value, off;
+	uint16_t id;
+	uint8_t size;
+	bool root;
+};
+
+static struct watch watches[WAYS];
+static GMutex changing;
+static bool serial;
+static unsigned delay_us;
+
+void sd_watch_serial(bool single)
+{
+	serial = single;
+}
+
+void sd_watch_delay(unsigned us)
+{
+	delay_us = us;
+}
+
+static unsigned hash(uint64_t off)
+{
+	return (unsigned)(((off >> 3) * 0x9e3779b97f4a7c15ull) >> 48);
+}
+
+static uint64_t key_of(uint64_t off)
+{
+	return (off & ~7ull) | 2;
+}
+
+static struct watch *find(uint64_t off)
+{
+	uint64_t key = key_of(off);
+
+	for (unsigned i = 0, h = hash(off); i < PROBES; i++, h = (h + 1) % WAYS) {
+		uint64_t k = __atomic_load_n(&watches[h].key, __ATOMIC_ACQUIRE);
+
+		if (k == key)
+			return &watches[h];
+		if (k == EMPTY)
+			break;
+	}
+	return NULL;
+}
+
+/* A free entry for @off; @changing is held. */
+static struct watch *claim(uint64_t off)
+{
+	for (unsigned i = 0, h = hash(off); i < PROBES; i++, h = (h + 1) % WAYS)
+		if (watches[h].key == EMPTY || watches[h].key == GONE)
+			return &watches[h];
+	return NULL;
+}
+
+static uint64_t ram_value(uint64_t off, unsigned size)
+{
+	return (sd_ram_u64(off) >> (8 * (off & 7))) & sd_mask(size);
+}
+
+void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base)
+{
+	uint64_t off = sd_va_to_off(va);
+	struct watch *e;
+
+	if (off == UINT64_MAX)
+		return;
+	g_mutex_lock(&changing);
+	e = find(off) ? NULL : claim(off);
+	if (!e) {
+		sd_cpus[cpu].lost += !find(off);
+		g_mutex_unlock(&changing);
+		return;
+	}
+	e->off = off;
+	e->base = base;
+	e->id = (uint16_t)w->id;
+	e->root = w->root;
+	e->value = ram_value(off, w->size);
+	e->size = (uint8_t)w->size;
+	__atomic_store_n(&e->key, key_of(off), __ATOMIC_RELEASE);
+	__atomic_add_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
+	g_mutex_unlock(&changing);
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_WATCH_INIT,
+					 .id = e->id,
+					 .pc = pc,
+					 .a = sd_off_to_pa(off),
+					 .c = e->value,
+					 .d = base,
+					 .size = e->size });
+}
+
+void sd_watch_remove(const struct sd_word *w, uint64_t va)
+{
+	uint64_t off = sd_va_to_off(va);
+	struct watch *e = off == UINT64_MAX ? NULL : find(off);
+
+	if (!e || e->id != w->id)
+		return;
+	g_mutex_lock(&changing);
+	__atomic_store_n(&e->key, GONE, __ATOMIC_RELEASE);
+	__atomic_sub_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
+	g_mutex_unlock(&changing);
+}
+
+/* Old and new value of an atomic; false when it wrote nothing. */
+static bool rmw_values(const struct sd_wstore *ws, uint64_t shadow, uint64_t *old, uint64_t *new)
+{
+	uint64_t r = ws->st.read, w = ws->st.value, mask = sd_mask(ws->st.size);
+
+	*old = r;
+	*new = w;
+	if (ws->rmw == SD_RMW_CMPXCHG || ws->rmw == SD_RMW_STXR)
+		return serial || !ws->expected_known || ((r ^ ws->expected) & mask) == 0;
+	if (serial)
+		return true;
+	switch (ws->rmw) {
+	case SD_RMW_FETCH_ADD:
+		*new = (r + w) & mask;
+		break;
+	case SD_RMW_FETCH_AND:
+		*new = r &w;
+		break;
+	case SD_RMW_FETCH_OR:
+		*new = r | w;
+		break;
+	case SD_RMW_FETCH_XOR:
+		*new = r ^ w;
+		break;
+	case SD_RMW_ADD_FETCH:
+		*old = (r - w) & mask;
+		*new = r;
+		break;
+	case SD_RMW_XOR_FETCH:
+		*old = r ^ w;
+		*new = r;
+		break;
+	case SD_RMW_AND_FETCH: /* the old bits are gone: the shadow is the best guess */
+		*old = (r & w) | (shadow & ~w & mask);
+		*new = r;
+		break;
+	case SD_RMW_OR_FETCH:
+		*old = (r & ~w) | (shadow & w);
+		*new = r;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+/* Tests: hold back the number, so that other vCPUs overtake it. */
+static void delay(void)
+{
+	static uint64_t state = 88172645463325252ull;
+	uint64_t x = __atomic_load_n(&state, __ATOMIC_RELAXED);
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	__atomic_store_n(&state, x, __ATOMIC_RELAXED);
+	usleep((useconds_t)(x % delay_us));
+}
+
+void sd_watch_store(unsigned cpu, const struct sd_wstore *ws)
+{
+	const struct sd_store *st = &ws->st;
+	struct watch *e = find(st->off);
+	uint64_t old, new;
+
+	if (!e)
+		return;
+	if (e->off != st->off || e->size != st->size) {
+		if (e->off < (st->off & ~7ull) || e->off >= st->off + st->size)
+			return;
+		new = ram_value(e->off, e->size); /* a wider or narrower store */
+		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
+	} else if (st->atomic) {
+		if (!rmw_values(ws, e->value, &old, &new))
+			return;
+		__atomic_store_n(&e->value, new, __ATOMIC_RELEASE);
+	} else {
+		new = st->value;
+		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
+	}
+	if (old == new)
+		return;
+	if (G_UNLIKELY(delay_us))
+		delay();
+
+	uint64_t off;
+
+	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_WATCH,
+					 .id = e->id,
+					 .pc = st->pc,
+					 .a = sd_off_to_pa(e->off),
+					 .b = old,
+					 .c = new,
+					 .d = e->base,
+					 .size = e->size,
+					 .flags = st->atomic ? SD_FLAG_ATOMIC : 0 });
+	if (e->root && (off = sd_va_to_off(new)) != UINT64_MAX)
+		sd_root_learn(cpu, st->pc, sd_off_to_pa(off), false);
+}

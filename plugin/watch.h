@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SD_WATCH_H
+#define SD_WATCH_H
+
+#include "tables.h"
+
+/* A word of a dynamic set: @offset from the object's base. */
+struct sd_word {
+	unsigned set, id, size;
+	uint64_t offset;
+	bool root; /* its value is the VA of a root table */
+};
+
+/* A store to a watched page, with the operation of an atomic. */
+struct sd_wstore {
+	struct sd_store st;
+	uint8_t rmw; /* enum sd_rmw */
+	bool expected_known;
+	uint64_t expected; /* cmpxchg */
+};
+
+void sd_watch_serial(bool single); /* thread=single: atomics report old and new */
+void sd_watch_delay(unsigned us);
+
+void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base);
+void sd_watch_remove(const struct sd_word *w, uint64_t va);
+void sd_watch_store(unsigned cpu, const struct sd_wstore *ws);
+
+#endif
