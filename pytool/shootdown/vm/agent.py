@@ -1,0 +1,185 @@
+"""The agent's channel: lines of text over the guest's second serial port.
+
+The guest is not trusted: whatever it sends, callers see a result or one of our errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shootdown.errors import GuestCrashError, InfraError, UsageError
+from shootdown.vm.console import CappedLog
+from shootdown.vm.process import PeerGoneError
+
+_LINE_LIMIT = 64 * 1024
+_MAX_STATUS = 255
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What the agent says first."""
+
+    arch: str
+    release: str
+    """Kernel release, as uname -r."""
+
+
+@dataclass(frozen=True)
+class WorkloadResult:
+    """How one workload, or one program run by ``exec``, went."""
+
+    name: str
+    status: int
+    """Exit status, 0 to 255; 128 + N when signal N killed it."""
+    seconds: float
+    """Host wall-clock time."""
+    stats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Agent:
+    """Speaks with the guest's init. One command at a time; callers set deadlines.
+
+    Methods raise PeerGoneError at the end of the channel, GuestCrashError when the guest
+    breaks the protocol, UsageError when the agent refuses a command.
+    """
+
+    def __init__(self, log: CappedLog) -> None:
+        self.log = log
+        self._start = time.monotonic()
+        self._peer: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+        self._server: asyncio.Server | None = None
+        self._pending: str | None = None
+
+    async def listen(self, path: Path) -> None:
+        """Listen on a unix socket, before QEMU starts."""
+        self._peer = asyncio.get_running_loop().create_future()
+        try:
+            self._server = await asyncio.start_unix_server(
+                lambda *peer: self._peer.set_result(peer), str(path), limit=_LINE_LIMIT
+            )
+        except OSError as error:
+            raise InfraError(f"cannot listen for the agent on {path}: {error.strerror}") from error
+
+    async def accept(self) -> None:
+        """Wait for QEMU to connect the port; the guest need not run yet."""
+        await asyncio.shield(self._peer)
+
+    async def ready(self) -> Hello:
+        """Wait for the agent's first words."""
+        while True:
+            word, rest = await self._receive()
+            if word == "ready":
+                arch, release = _split(rest, 2, "ready ARCH RELEASE")
+                return Hello(arch, release)
+
+    async def run(
+        self, name: str, iterations: int, seed: int, **options: str | int
+    ) -> WorkloadResult:
+        """Run one of the agent's workloads to its end."""
+        words = (name, str(iterations), str(seed), *(f"{k}={v}" for k, v in options.items()))
+        return await self._workload("run", *words)
+
+    async def exec(self, path: str, *args: str) -> WorkloadResult:
+        """Run a program of the guest's file system to its end."""
+        return await self._workload("exec", path, *args)
+
+    async def list(self) -> dict[str, str]:
+        """Ask for the workloads: headline by name."""
+        await self._send("list")
+        headlines: dict[str, str] = {}
+        while True:
+            word, rest = await self._receive()
+            if word == "end":
+                self._pending = None
+                return headlines
+            if word == "workload":
+                name, _, headline = rest.partition(" ")
+                headlines[name] = headline
+
+    async def quit(self) -> None:
+        """Let the guest power itself off; returns at its last word."""
+        await self._send("quit")
+        while (await self._receive())[0] != "bye":
+            pass
+
+    async def close(self) -> None:
+        """Close the channel and its log; idempotent."""
+        if self._server is not None:
+            self._server.close()
+            if self._peer.done():
+                self._peer.result()[1].close()
+        self.log.close()
+
+    async def _workload(self, *words: str) -> WorkloadResult:
+        await self._send(*words)
+        begin = time.monotonic()
+        stats: dict[str, str] = {}
+        notes: list[str] = []
+        while True:
+            word, rest = await self._receive()
+            if word == "stat":
+                _, key, value = _split(rest, 3, "stat NAME KEY VALUE")
+                stats[key] = value
+            elif word == "note":
+                notes.append(rest)
+            elif word == "done":
+                name, status = _split(rest, 2, "done NAME STATUS")
+                self._pending = None
+                return WorkloadResult(name, _status(status), time.monotonic() - begin, stats, notes)
+
+    async def _send(self, *words: str) -> None:
+        if self._pending is not None:
+            raise UsageError(f"the agent is still busy with '{self._pending}': restart the guest")
+        if bad := [word for word in words if not word or word.split() != [word]]:
+            raise UsageError(
+                f"'{bad[0]}' cannot be passed to the agent: use words without spaces or line ends"
+            )
+        self._pending = line = " ".join(words)
+        self._note(">", line)
+        _, writer = self._peer.result()
+        writer.write(line.encode() + b"\n")
+        try:
+            await writer.drain()
+        except ConnectionError as error:
+            raise PeerGoneError("the agent's channel is closed") from error
+
+    async def _receive(self) -> tuple[str, str]:
+        """Return the next line, as its first word and the rest."""
+        reader, _ = self._peer.result()
+        try:
+            data = await reader.readline()
+        except ValueError:
+            raise GuestCrashError(
+                f"the agent sent a line of over {_LINE_LIMIT} bytes: see agent.log"
+            ) from None
+        except ConnectionError:
+            data = b""
+        if not data.endswith(b"\n"):
+            raise PeerGoneError("the agent's channel is closed")
+        line = data.decode(errors="replace").rstrip("\r\n")
+        self._note("<", line)
+        word, _, rest = line.partition(" ")
+        if word == "error":
+            refused, self._pending = self._pending, None
+            raise UsageError(f"the agent refused '{refused}': {rest}")
+        return word, rest
+
+    def _note(self, direction: str, line: str) -> None:
+        self.log.write(f"{time.monotonic() - self._start:9.3f} {direction} {line}\n".encode())
+
+
+def _split(rest: str, fields: int, form: str) -> list[str]:
+    parts = rest.split(maxsplit=fields - 1)
+    if len(parts) != fields:
+        raise GuestCrashError(f"the agent broke its protocol: '{rest}' where '{form}' was due")
+    return parts
+
+
+def _status(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_STATUS):
+        raise GuestCrashError(f"the agent broke its protocol: '{text}' is no exit status")
+    return int(text)
