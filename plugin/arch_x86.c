@@ -22,7 +22,8 @@ enum op { OP_INVLPG, OP_CR3, OP_CR4, OP_INVPCID, OP_INVLPGB, OP_TLBSYNC, OP_SYSR
 
 enum { PG_PRESENT = 1, PG_ACCESSED = 1 << 5, PG_DIRTY = 1 << 6, PG_PSE = 1 << 7 };
 static const uint64_t ADDR_MASK = 0x000ffffffffff000ull;
-static const uint64_t CR4_LA57 = 1ull << 12;
+static const uint64_t CR4_PGE = 1ull << 7, CR4_LA57 = 1ull << 12, CR4_PCIDE = 1ull << 17,
+		      CR4_SMEP = 1ull << 20;
 
 /* Where decoding stands: prefixes seen, then opcode and ModRM. */
 struct cursor {
@@ -329,6 +330,12 @@ static void iret(unsigned cpu, const struct sd_insn *insn)
 		ret_user(cpu, insn, pc);
 }
 
+/* SDM volume 3, 4.10.4.1: PGE changed, PCIDE cleared, or SMEP set. */
+static bool cr4_flushes(uint64_t old, uint64_t new)
+{
+	return ((old ^ new) & CR4_PGE) || (old & ~new &CR4_PCIDE) || (~old & new &CR4_SMEP);
+}
+
 static void exec(unsigned cpu, const struct sd_insn *insn)
 {
 	uint64_t value;
@@ -350,7 +357,9 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 		flush(cpu, insn, SD_FLUSH_INVLPG, value, value);
 		return;
 	case OP_CR4:
-		flush(cpu, insn, SD_FLUSH_CR4_WRITE, 0, sd_reg(cpu, insn->reg));
+		value = sd_reg(cpu, insn->reg);
+		if (cr4_flushes(sd_reg(cpu, CR4), value))
+			flush(cpu, insn, SD_FLUSH_CR4_WRITE, 0, value);
 		return;
 	case OP_INVPCID:
 		flush(cpu, insn, SD_FLUSH_INVPCID, 0, effective_address(cpu, insn));
