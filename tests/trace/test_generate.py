@@ -74,3 +74,9 @@ def test_c_and_numpy_agree_on_the_layout(compiler: str, tmp_path: Path) -> None:
         generate.ROOT / "plugin",
     ]
     subprocess.run([compiler, *flags, "-c", source, "-o", tmp_path / "layout.o"], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("clang-format"), reason="clang-format is not installed")
+def test_the_header_is_in_the_style_of_the_plugin() -> None:
+    command = ["clang-format", "--dry-run", "-Werror", generate.ROOT / "plugin/schema.h"]
+    subprocess.run(command, check=True)

@@ -1,0 +1,150 @@
+"""Opens a recorded trace: one mapped array per vCPU, and all of them in one order."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property, reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from shootdown.errors import InconclusiveError, InfraError, UsageError
+from shootdown.trace.file import CpuFile, Trailer, open_file
+from shootdown.trace.schema import DTYPE, Kind
+from shootdown.trace.types import Events
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAME: Final = re.compile(r"cpu(0|[1-9][0-9]*)\.trace")
+_CHUNK: Final = 1 << 18
+
+
+class Trace:
+    """A trace directory, open for reading.
+
+    Nothing is copied until it is asked for: ``per_cpu`` are views of the mapped files.
+    Trailer records are not among the events; ``trailer`` has what they say.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the directory ``path`` with the files ``cpu<N>.trace``.
+
+        Raises UsageError when there is no such directory, InfraError when a file is
+        missing, foreign, of another version or damaged, InconclusiveError when no event
+        was recorded.
+        """
+        self.path = path
+        self.files: Final[tuple[CpuFile, ...]] = _open(path)
+        self.per_cpu: Final[tuple[Events, ...]] = tuple(file.events for file in self.files)
+        """Events of each vCPU, by its index, ``seq`` rising."""
+        if not len(self):
+            raise InconclusiveError(
+                f"the trace {path} is empty: recording never began, so nothing can be said"
+            )
+
+    def __len__(self) -> int:
+        return sum(map(len, self.per_cpu))
+
+    @property
+    def cpus(self) -> int:
+        """Number of vCPUs."""
+        return len(self.files)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file ends with its trailer, that is, no writer was killed."""
+        return all(file.trailer for file in self.files)
+
+    @cached_property
+    def trailer(self) -> Trailer:
+        """The sum of what the trailers say; files without one add nothing."""
+        return reduce(add, (file.trailer for file in self.files if file.trailer), Trailer())
+
+    @property
+    def lost(self) -> int:
+        """Events that the writers know they lost; a killed writer does not say."""
+        return self.trailer.lost
+
+    @cached_property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Sequence numbers that no record has: ranges of first (inclusive) and end (exclusive).
+
+        With every file complete and nothing lost there is none; otherwise evidence is
+        missing there. Raises InfraError when a number was given twice.
+        """
+        seq = np.sort(np.concatenate([file.records["seq"] for file in self.files]))
+        steps = np.diff(seq)
+        if np.any(steps == 0):
+            raise InfraError(
+                f"the trace {self.path} is damaged: a sequence number occurs twice; record again"
+            )
+        before = np.flatnonzero(steps > 1)
+        return tuple(zip((seq[before] + 1).tolist(), seq[before + 1].tolist(), strict=True))
+
+    def counts(self) -> dict[Kind, int]:
+        """Number of events of each kind that occurs."""
+        total: Counter[Kind] = Counter()
+        for file in self.files:
+            total.update(file.counts)
+        return dict(sorted(total.items()))
+
+    def events(self) -> Events:
+        """All events in the order of ``seq``, as a copy in memory (64 bytes an event)."""
+        return _merge(self.per_cpu)
+
+    def select(self, *kinds: Kind) -> Events:
+        """The events of some kinds in the order of ``seq``, as a copy in memory."""
+        return _merge([events[np.isin(events["kind"], kinds)] for events in self.per_cpu])
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """One of the tables of ``trace.frames``, such as "ptes" or "syscalls".
+
+        Raises UsageError for a name that is none of them.
+        """
+        from shootdown.trace import frames  # noqa: PLC0415  pandas is slow to import
+
+        return frames.frame(self, name)
+
+    def iter_chunks(self, n: int = _CHUNK) -> Iterator[Events]:
+        """All events in the order of ``seq``, in pieces of at most about ``n``.
+
+        Only one piece is in memory at a time. A piece ends at a number chosen so that no
+        vCPU gives more than its share, ``n / cpus`` events: with the share's last event
+        of each vCPU that has more left, the smallest of their numbers. One vCPU at least
+        gives its whole share, so there is progress, and every event up to that number is
+        within the shares, so the order holds from piece to piece.
+        """
+        share = max(1, n // self.cpus)
+        rest = list(self.per_cpu)
+        while any(map(len, rest)):
+            windows = [events[:share] for events in rest]
+            pairs = zip(windows, rest, strict=True)
+            ends = [int(w["seq"][-1]) for w, events in pairs if len(events) > share]
+            cut = min(ends, default=2**64 - 1)
+            taken = [int(np.searchsorted(w["seq"], np.uint64(cut), "right")) for w in windows]
+            yield _merge([window[:n] for window, n in zip(windows, taken, strict=True)])
+            rest = [events[n:] for events, n in zip(rest, taken, strict=True)]
+
+
+def _open(path: Path) -> tuple[CpuFile, ...]:
+    if not path.is_dir():
+        raise UsageError(f"there is no trace directory {path}")
+    found = sorted(int(m[1]) for entry in path.iterdir() if (m := _NAME.fullmatch(entry.name)))
+    if not found:
+        raise InconclusiveError(
+            f"the trace {path} holds no cpu<N>.trace file: recording never began"
+        )
+    if found != list(range(len(found))):
+        missing = min(set(range(len(found))) - set(found))
+        raise InfraError(f"{path / f'cpu{missing}.trace'} is missing: the trace is not whole")
+    return tuple(open_file(path / f"cpu{cpu}.trace", cpu) for cpu in found)
+
+
+def _merge(parts: list[Events] | tuple[Events, ...]) -> Events:
+    whole = np.concatenate(parts) if parts else np.empty(0, DTYPE)
+    return whole[np.argsort(whole["seq"], kind="stable")]

@@ -1,0 +1,101 @@
+"""The tables of a trace have named, typed columns, and probes are joined with their rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shootdown.errors import UsageError
+from shootdown.trace.frames import FRAMES
+from shootdown.trace.reader import Trace
+from shootdown.trace.text import parse
+from shootdown.trace.writer import write
+
+TEXT = """
+0 ARMED
+0 PROBE id=SYSCALL a=9 b=0x400000 c=0x1000 d=3 flags=MORE
+1 PROBE id=SYSCALL a=11 b=0x500000 c=0x2000 flags=MORE
+1 PROBE_MORE id=SYSCALL a=-1
+0 PROBE_MORE id=SYSCALL a=0x32 b=-1 c=7
+1 PTE_WRITE a=0x2008 b=0x67 c=0 d=0x401000 level=1 flags=ATOMIC pc=0xffffffff81000000
+1 FLUSH id=TLBI_RANGE a=0x400000 b=0x402000 c=5 level=3 flags=LEAF
+0 BARRIER id=DSB a=11
+0 ROOT_LOAD id=CR3 a=0x8000000000003000 b=0x3000 c=1 d=0x1000
+1 WATCH_INIT id=MMAP_LOCK a=0x5000 c=0x100 d=0xffff888000005000
+1 WATCH id=MMAP_LOCK a=0x5000 b=0x100 d=0xffff888000005000
+0 PROBE id=TASK_SWITCH a=0xffff888000001000 b=12 c=11 d=0 flags=MORE
+0 PROBE_MORE id=TASK_SWITCH a=0x726576726573626f b=0
+0 PROBE id=FAULT a=0x400123 b=6
+0 RET_USER a=-14 b=0x401000
+0 MARK id=THREAD a=0x726576726573626f b=0x31
+1 MARK id=ITER a=0x41
+1 OBS a=0x400000 b=0x7000 c=1 d=99 size=8 flags=STORE
+"""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    return Trace(write(parse(TEXT), tmp_path))
+
+
+def test_system_calls_carry_all_their_arguments(trace: Trace) -> None:
+    calls = trace.frame("syscalls")
+    assert calls["number"].tolist() == [9, 11]
+    assert calls["cpu"].tolist() == [0, 1]
+    args = calls[[f"arg{i}" for i in range(6)]].to_numpy().tolist()
+    assert args == [
+        [0x400000, 0x1000, 3, 0x32, 2**64 - 1, 7],
+        [0x500000, 0x2000, 0, 2**64 - 1, 0, 0],
+    ]
+    assert calls["arg0"].dtype == np.uint64
+
+
+def test_a_probe_cut_off_from_its_rest_has_zeros(tmp_path: Path) -> None:
+    events = parse("0 PROBE id=SYSCALL a=9 flags=MORE\n1 PROBE_MORE id=SYSCALL a=5")
+    calls = Trace(write(events, tmp_path)).frame("syscalls")
+    assert calls[["number", "arg3"]].to_numpy().tolist() == [[9, 0]]
+
+
+def test_task_switches(trace: Trace) -> None:
+    row = trace.frame("switches").iloc[0]
+    assert (row["pid"], row["tgid"], row["mm"], row["comm"]) == (12, 11, 0, "observer")
+
+
+def test_writes_flushes_roots_and_locks(trace: Trace) -> None:
+    pte = trace.frame("ptes").iloc[0]
+    assert (pte["slot"], pte["old"], pte["new"], pte["va"]) == (0x2008, 0x67, 0, 0x401000)
+    assert (pte["pc"], pte["atomic"]) == (0xFFFFFFFF81000000, True)
+    flush = trace.frame("flushes").iloc[0]
+    assert (flush["op"], flush["start"], flush["end"]) == ("TLBI_RANGE", 0x400000, 0x402000)
+    assert (flush["asid"], flush["ttl"], flush["leaf"], flush["local"]) == (5, 3, True, False)
+    root = trace.frame("roots").iloc[0]
+    assert (root["reg"], root["root"], root["before"]) == ("CR3", 0x3000, 0x1000)
+    locks = trace.frame("locks")
+    assert locks["watch"].tolist() == ["MMAP_LOCK", "MMAP_LOCK"]
+    assert locks[["init", "old", "new"]].to_numpy().tolist() == [[True, 256, 256], [False, 256, 0]]
+
+
+def test_user_side(trace: Trace) -> None:
+    assert trace.frame("returns")["result"].tolist() == [-14]
+    assert trace.frame("faults")["va"].tolist() == [0x400123]
+    marks = trace.frame("marks")
+    assert marks["mark"].tolist() == ["THREAD", "ITER"]
+    assert marks["text"].tolist() == ["observer1", ""]
+    row = trace.frame("observations").iloc[0]
+    assert (row["va"], row["pa"], row["repeats"], row["store"]) == (0x400000, 0x7000, 99, True)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_empty_tables_have_the_same_columns(trace: Trace, tmp_path: Path, name: str) -> None:
+    empty = Trace(write(parse("0 ARMED"), tmp_path / "empty"))
+    assert empty.frame(name).empty
+    assert list(empty.frame(name)) == list(trace.frame(name))
+    assert list(empty.frame(name))[:4] == ["seq", "icount", "pc", "cpu"]
+    assert not trace.frame(name).empty
+
+
+def test_an_unknown_table(trace: Trace) -> None:
+    with pytest.raises(UsageError, match="no table 'pte': use one of ptes, flushes"):
+        trace.frame("pte")
