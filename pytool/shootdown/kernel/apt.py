@@ -1,0 +1,193 @@
+"""apt with a state of its own: any suite and architecture the machine's mirror has.
+
+The machine's apt configuration is read (mirror, proxy, credentials) and left as it is, and
+nothing is installed. apt itself verifies all it fetches, against Debian's archive keyring.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from shootdown.errors import InfraError
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+HELPER = "/usr/lib/apt/apt-helper"
+
+# Each on the site that carries the machine's own suites of the same kind. A suite that the mirror
+# does not have is skipped.
+SUITES = ("bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid")
+SECURITY_SUITES = ("bookworm-security", "trixie-security", "forky-security")
+
+# Where "suite" may be one of Debian's own, under any of the names a machine may know it by.
+_SUITE = r"(?:bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)"
+_INDEX = re.compile(r"^'(?P<site>[^']+)/dists/(?P<suite>[^'/]+)/InRelease'", re.MULTILINE)
+
+# Third parties call their suites "bookworm" too, but only Debian has -updates beside it. Where a
+# machine has no -updates, the first site is taken: a wrong one fails its signature check.
+_PREFERENCE = (re.compile(rf"{_SUITE}-updates"), re.compile(_SUITE))
+_SECURITY = (re.compile(rf"{_SUITE}-security"),)
+
+_CONFIG = """\
+Dir::State "{state}";
+Dir::State::lists "{state}/lists";
+Dir::State::status "{state}/status";
+Dir::Cache "{state}/cache";
+Dir::Etc::sourcelist "{state}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+#clear APT::Architectures;
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+// The hooks of the machine are about the machine's lists.
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+// The user that apt drops to cannot reach a cache in root's home.
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::PDiffs "false";
+Acquire::Retries "3";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A binary package in a suite."""
+
+    name: str
+    version: str
+    suite: str
+
+
+class PrivateApt:
+    """apt for one architecture, with all its files below ``state``.
+
+    ``architecture`` is Debian's name, "amd64". The caller keeps other processes out of ``state``.
+    Raises InfraError if the machine has no apt or no Debian mirror.
+    """
+
+    def __init__(self, state: Path, architecture: str) -> None:
+        if shutil.which("apt-get") is None or not KEYRING.exists():
+            raise InfraError(
+                "fetching a Debian kernel needs apt and the package debian-archive-keyring: "
+                "install them, or give the path of a kernel"
+            )
+        self._state = state.absolute()
+        for directory in ("lists/partial", "cache/archives/partial"):
+            (self._state / directory).mkdir(parents=True, exist_ok=True)
+        (self._state / "status").touch()
+        config = _CONFIG.format(state=self._state, architecture=architecture)
+        (self._state / "apt.conf").write_text(config)
+        (self._state / "sources.list").write_text(_sources())
+
+    def update(self) -> None:
+        """Read the lists of every suite the mirror has. Raises InfraError if one cannot be read."""
+        done = self._run("apt-get", "update", shown=True)
+        problems = [
+            line[3:]
+            for line in done.stderr.splitlines()
+            if line.startswith(("E: ", "W: ")) and "does not have a Release file" not in line
+        ]
+        # apt sums up at the end that something went wrong; what went wrong comes before.
+        problems = [line for line in problems if "ome index files failed" not in line]
+        if done.returncode and problems:
+            raise InfraError(f"cannot read Debian's package lists: {problems[0]}")
+
+    def search(self, pattern: re.Pattern[str]) -> list[Package]:
+        """Every version, in every suite, of the packages whose whole name matches ``pattern``."""
+        names = self._run("apt-cache", "pkgnames").stdout.split()
+        wanted = sorted(filter(pattern.fullmatch, names))
+        if not wanted:
+            return []
+        rows = self._run("apt-cache", "madison", *wanted).stdout.splitlines()
+        return [_package(row) for row in rows if row.endswith(" Packages")]
+
+    def download(self, package: Package) -> Path:
+        """Fetch the package's file, verified by the hash in its signed list.
+
+        A download that was interrupted is taken up where it stopped if the mirror can do that.
+        Raises InfraError.
+        """
+        named = f"{package.name}={package.version}"
+        line = self._run("apt-get", "download", "--print-uris", named).stdout.strip()
+        try:
+            uri, name, size, digest = line.split()
+        except ValueError:
+            raise InfraError(f"apt does not say where {named} is: {line!r}") from None
+        target = self._state / "cache" / name
+        print(f"fetching {named} ({int(size) / 1e6:.1f} MB)", file=sys.stderr, flush=True)
+        done = self._run(HELPER, "download-file", uri.strip("'"), str(target), digest, shown=True)
+        if done.returncode:
+            raise InfraError(f"cannot fetch {named}: {_last_problem(done.stderr)}")
+        return target
+
+    def _run(
+        self, program: str, *args: str, shown: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of apt's programs; ``shown``: a terminal, if there is one, shows its progress."""
+        terminal = shown and sys.stderr.isatty()
+        return subprocess.run(
+            [program, "-c", str(self._state / "apt.conf"), *args],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if terminal else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C", "LANGUAGE": ""},
+            text=True,
+            errors="replace",
+            check=False,
+        )
+
+
+def _sources() -> str:
+    """The contents of a sources.list with every suite, from the machine's own mirror."""
+    indexes = _machine_indexes()
+    main = _site(indexes, _PREFERENCE)
+    if main is None:
+        raise InfraError(
+            "apt on this machine knows no Debian mirror: add one, or give the path of a kernel"
+        )
+    security = _site(indexes, _SECURITY)
+    wanted = [(main, suite) for suite in SUITES]
+    wanted += [(security, suite) for suite in SECURITY_SUITES if security]
+    # Only the package lists: other tools may have asked apt for file lists and icons as well.
+    options = f"[signed-by={KEYRING} target=Packages]"
+    return "".join(f"deb {options} {site} {suite} main\n" for site, suite in wanted)
+
+
+def _machine_indexes() -> list[tuple[str, str]]:
+    """(site, suite) of all that the machine's apt is configured for; asks no network."""
+    # "apt-get indextargets" is silent about suites whose lists have never been read.
+    done = subprocess.run(
+        ["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False
+    )
+    return [(match["site"], match["suite"]) for match in _INDEX.finditer(done.stdout)]
+
+
+def _site(indexes: list[tuple[str, str]], suites: tuple[re.Pattern[str], ...]) -> str | None:
+    """The first site with a suite of the first pattern that any suite matches."""
+    for pattern in suites:
+        for site, suite in indexes:
+            if pattern.fullmatch(suite) and not site.startswith("cdrom:"):
+                return site
+    return None
+
+
+def _package(row: str) -> Package:
+    """A row of ``apt-cache madison``: ``name | version | site suite/component arch Packages``."""
+    name, version, source = (column.strip() for column in row.split("|"))
+    return Package(name, version, source.split()[1].split("/")[0])
+
+
+def _last_problem(stderr: str) -> str:
+    problems = [line[3:] for line in stderr.splitlines() if line.startswith("E: ")]
+    return problems[0] if problems else "apt gave no reason"
