@@ -1,0 +1,94 @@
+"""Decompression of kernel payloads: the standard library where it can, else the usual program."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import shutil
+import subprocess
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shootdown.errors import InfraError
+
+
+@dataclass(frozen=True)
+class Compression:
+    """One compression format: its name, the bytes it starts with, and how to undo it."""
+
+    name: str
+    magic: bytes
+    unpack: Callable[[bytes], bytes]
+
+
+def _gzip(data: bytes) -> bytes:
+    # decompressobj stops at the stream's end, whatever padding the image appends.
+    return zlib.decompressobj(wbits=31).decompress(data)
+
+
+def _lzma(data: bytes) -> bytes:
+    return lzma.LZMADecompressor().decompress(data)
+
+
+def _bzip2(data: bytes) -> bytes:
+    return bz2.BZ2Decompressor().decompress(data)
+
+
+def _program(name: str) -> Callable[[bytes], bytes]:
+    """Decompress with ``NAME -dc``. The Debian package is called like the program."""
+
+    def run(data: bytes) -> bytes:
+        path = shutil.which(name)
+        if path is None:
+            raise InfraError(
+                f"The kernel is compressed with {name} and the program is missing; "
+                f"install it with 'apt install {name}'."
+            )
+        done = subprocess.run([path, "-dc"], input=data, capture_output=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise OSError(said[-1] if said else f"exit status {done.returncode}")
+        return done.stdout
+
+    return run
+
+
+COMPRESSIONS: Final = (
+    Compression("gzip", b"\x1f\x8b", _gzip),
+    Compression("xz", b"\xfd7zXZ\0", _lzma),
+    Compression("lzma", b"\x5d\0\0", _lzma),
+    Compression("bzip2", b"BZh", _bzip2),
+    Compression("zstd", b"\x28\xb5\x2f\xfd", _program("zstd")),
+    Compression("lz4", b"\x02\x21\x4c\x18", _program("lz4")),
+    Compression("lz4", b"\x04\x22\x4d\x18", _program("lz4")),
+)
+
+_BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError)
+
+
+def unpack(data: bytes, what: str, *, sized: bool) -> bytes:
+    """The decompressed ``data``; ``what`` names it in errors.
+
+    ``sized``: the build appended the decompressed size as four bytes, little endian
+    (``scripts/Makefile.lib: size_append``; formats but gzip, which ends with it anyway).
+    Raises InfraError when the format is unknown, its program is missing or the data is broken.
+    """
+    kind = next((c for c in COMPRESSIONS if data.startswith(c.magic)), None)
+    if kind is None:
+        raise InfraError(
+            f"{what} is compressed in an unknown way (it starts with {data[:4].hex()}); use one of "
+            f"{', '.join(dict.fromkeys(c.name for c in COMPRESSIONS))}."
+        )
+    appended = sized and kind.name != "gzip"
+    try:
+        plain = kind.unpack(data[:-4] if appended else data)
+    except _BROKEN as error:
+        raise InfraError(
+            f"{what} cannot be decompressed ({kind.name}: {error}); fetch the file again."
+        ) from None
+    if not plain or (appended and len(plain) != int.from_bytes(data[-4:], "little")):
+        raise InfraError(f"{what} is truncated ({kind.name} data ends early); fetch it again.")
+    return plain

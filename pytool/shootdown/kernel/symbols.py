@@ -1,0 +1,82 @@
+"""A kernel's symbols: names and addresses, looked up both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shootdown.errors import InfraError
+
+
+class SymbolTable(Mapping[str, int]):
+    """Kernel symbols in ascending order of address; as a mapping, name -> VA.
+
+    Static functions share names; the mapping gives the lowest address of a name, and
+    ``all_of`` gives every one.
+    """
+
+    def __init__(self, names: Sequence[str], vas: NDArray[np.uint64]) -> None:
+        """``names[i]`` sits at the VA ``vas[i]``; any order."""
+        order = np.argsort(vas, kind="stable")
+        self.vas: NDArray[np.uint64] = vas[order]
+        self.names: list[str] = [names[i] for i in order.tolist()]
+
+    @cached_property
+    def _first(self) -> dict[str, int]:
+        # Filled from the top down, so that the lowest address of a name stays.
+        return dict(zip(reversed(self.names), reversed(self.vas.tolist()), strict=True))
+
+    def __getitem__(self, name: str) -> int:
+        return self._first[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def va(self, name: str) -> int:
+        """VA of the symbol. Raises InfraError when the kernel has none of that name."""
+        try:
+            return self._first[name]
+        except KeyError:
+            raise InfraError(
+                f"The kernel has no symbol '{name}'; "
+                "use one built with CONFIG_KALLSYMS and CONFIG_KALLSYMS_ALL."
+            ) from None
+
+    def all_of(self, name: str) -> list[int]:
+        """Every VA that carries the name, ascending."""
+        if name not in self._first:
+            return []
+        return [va for n, va in zip(self.names, self.vas.tolist(), strict=True) if n == name]
+
+    def extent(self, name: str) -> tuple[int, int]:
+        """First VA of the symbol (inclusive) and VA of the next one (exclusive)."""
+        va = self.va(name)
+        return va, self.next_after(va)
+
+    def next_after(self, va: int) -> int:
+        """The lowest symbol VA above ``va``; ``va`` itself at the end of the table."""
+        index = int(np.searchsorted(self.vas, np.uint64(va), side="right"))
+        return int(self.vas[index]) if index < len(self.vas) else va
+
+    def at(self, va: int) -> tuple[str, int]:
+        """Name of the last symbol at or below ``va`` and the bytes past it.
+
+        Of aliases at one address the first that the kernel lists is taken. Below the first symbol
+        the answer is ``("", va)``.
+        """
+        above = int(np.searchsorted(self.vas, np.uint64(va), side="right"))
+        if above == 0:
+            return "", va
+        start = self.vas[above - 1]
+        first = int(np.searchsorted(self.vas, start, side="left"))
+        return self.names[first], va - int(start)
+
+    def moved(self, delta: int) -> SymbolTable:
+        """The same table with every VA moved by ``delta`` bytes, modulo 2**64."""
+        return SymbolTable(self.names, self.vas + np.uint64(delta % (1 << 64)))
