@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Set-up, build and checks. `make help` says what there is.
+
+SHELL := /bin/bash
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.PHONY: help setup check-guest test lint bench plugin guest clean
+
+BIN := .venv/bin
+BUILT := build/plugin/shootdown.so guest
+
+help:
+	@echo 'make check-guest   check a kernel under load on every architecture'
+	@echo '                   [KERNEL=debian:6.12|image|tree] [ARCH=x86_64|arm64|all]'
+	@echo '                   [WORKLOAD=glob] [JOBS=n] [OUT=dir]'
+	@echo 'make test          linters and the test suite'
+	@echo 'make lint          formatting, types, warnings'
+	@echo 'make bench         measure what recording costs; writes bench.json'
+	@echo 'make setup         install what is missing (root), make .venv; every target does it'
+	@echo 'make clean         remove what was built; the environment and the cache stay'
+
+# --- set-up: done once, looked at again when dpkg's database or the requirements change ----------
+
+setup: build/setup/packages build/include/qemu-plugin.h .venv/.installed
+
+build/setup/packages: images/setup/packages $(wildcard /var/lib/dpkg/status)
+	@images/setup/packages
+	@mkdir -p $(@D) && touch $@
+
+build/include/qemu-plugin.h: images/setup/plugin-header build/setup/packages
+	@images/setup/plugin-header $@
+
+.venv/.installed: images/setup/venv pyproject.toml | build/setup/packages
+	@images/setup/venv .venv
+	@touch $@
+
+# --- build -----------------------------------------------------------------------------------------
+
+PLUGIN := $(wildcard plugin/*.c)
+PLUGIN_NEEDS := $(PLUGIN) $(wildcard plugin/*.h) build/include/qemu-plugin.h
+PLUGIN_FLAGS := -std=gnu11 -O2 -g -fPIC -shared -fvisibility=hidden -pthread -Wall -Wextra \
+	-isystem build/include
+
+build/plugin/shootdown.so: $(PLUGIN_NEEDS)
+	@mkdir -p $(@D)
+	gcc $(PLUGIN_FLAGS) $$(pkg-config --cflags glib-2.0) -o $@ $(PLUGIN)
+
+# The plugin with each compiler, where a warning is an error.
+build/lint/%.so: $(PLUGIN_NEEDS)
+	@mkdir -p $(@D)
+	$* $(PLUGIN_FLAGS) -Werror $$(pkg-config --cflags glib-2.0) -o $@ $(PLUGIN)
+
+plugin: build/plugin/shootdown.so
+
+guest: build/setup/packages
+	@$(MAKE) --no-print-directory -C guest OUT=$(CURDIR)/build/guest
+
+# --- work ------------------------------------------------------------------------------------------
+
+option = $(if $($(1)),--$(2) '$($(1))')
+
+check-guest: setup $(BUILT)
+	$(BIN)/shootdown ci $(call option,KERNEL,kernel) $(call option,ARCH,arch) \
+		$(call option,WORKLOAD,workload) $(call option,JOBS,jobs) $(call option,OUT,out)
+
+test: lint $(BUILT)
+	$(BIN)/pytest -m 'not slow'
+
+C_FILES = $(shell find plugin guest -name '*.[ch]')
+
+lint: setup build/lint/gcc.so build/lint/clang.so
+	$(BIN)/ruff format --check --quiet pytool tests
+	$(BIN)/ruff check --quiet pytool tests
+	$(BIN)/mypy --strict --no-error-summary
+	clang-format --dry-run -Werror $(C_FILES)
+
+bench: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench
+
+clean:
+	rm -rf build bench.json .mypy_cache .pytest_cache .ruff_cache
