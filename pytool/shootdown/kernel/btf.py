@@ -69,7 +69,9 @@ class Btf:
         Raises InfraError when it is no BTF, truncated, or of a newer kind.
         """
         if len(blob) < _HEADER_BYTES or struct.unpack_from("<H", blob)[0] != MAGIC:
-            raise InfraError("The kernel's BTF has no valid header; rebuild it with a newer pahole.")
+            raise InfraError(
+                "The kernel's BTF has no valid header; rebuild it with a newer pahole."
+            )
         _, version, _, header, types, types_len, strings, strings_len = struct.unpack_from(
             _HEADER, blob
         )
@@ -80,9 +82,9 @@ class Btf:
         try:
             self._at = list(self._walk())
         except (struct.error, KeyError):
-            raise InfraError("The kernel's BTF is damaged or has kinds of types unknown here.") from (
-                None
-            )
+            raise InfraError(
+                "The kernel's BTF is damaged or has kinds of types unknown here."
+            ) from (None)
         self._ids: dict[str, int] = {}
         for number, at in enumerate(self._at[1:], 1):
             name, info = struct.unpack_from("<II", self._types, at)

@@ -56,7 +56,7 @@ class KernelImage:
         """``size`` bytes at ``va``. Raises InfraError when the file does not hold all of them."""
         for segment in self.segments:
             at = va - segment.va
-            if 0 <= at and at + size <= len(segment.data):
+            if at >= 0 and at + size <= len(segment.data):
                 return segment.data[at : at + size]
         raise InfraError(f"{self.path} holds no {size} bytes at {va:#x}; the kernel image is odd.")
 

@@ -49,7 +49,9 @@ def parse(data: bytes, what: str) -> Elf:
     Raises InfraError when the file is of another kind or truncated.
     """
     if data[4:6] != _LITTLE_64:
-        raise InfraError(f"{what} is no 64-bit little-endian ELF file; use one for x86-64 or arm64.")
+        raise InfraError(
+            f"{what} is no 64-bit little-endian ELF file; use one for x86-64 or arm64."
+        )
     try:
         (machine,) = struct.unpack_from("<H", data, 18)
         segments = tuple(_segments(data))

@@ -73,7 +73,7 @@ def read(image: KernelImage) -> SymbolTable:
             if agrees(table, image):
                 return table
         raise InfraError(
-            f"The symbol table of {image.path} disagrees with its text; give a vmlinux with symbols."
+            f"The symbol table of {image.path} disagrees with its text; give its vmlinux."
         )
     raise InfraError(
         f"{image.path} carries no symbol table; "
@@ -208,8 +208,6 @@ def _expand(
         names.append(text[1:].decode("ascii", "replace"))
         at += length
     return names, at
-
-
 
 
 def candidates(data: bytes, found: Names, va: int) -> Iterator[SymbolTable]:

@@ -77,6 +77,9 @@ class SymbolTable(Mapping[str, int]):
         first = int(np.searchsorted(self.vas, start, side="left"))
         return self.names[first], va - int(start)
 
-    def moved(self, delta: int) -> SymbolTable:
-        """The same table with every VA moved by ``delta`` bytes, modulo 2**64."""
-        return SymbolTable(self.names, self.vas + np.uint64(delta % (1 << 64)))
+    def with_more(self, more: Mapping[str, int]) -> SymbolTable:
+        """The same table with symbols added."""
+        if not more:
+            return self
+        vas = np.array(list(more.values()), dtype=np.uint64)
+        return SymbolTable([*self.names, *more], np.concatenate([self.vas, vas]))
