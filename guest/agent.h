@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The agent: obeys the lines of its channel (docs/architecture.md) until `quit`. */
+#ifndef AGENT_H
+#define AGENT_H
+
+/* Serve the open channel. Returns after `bye`, or when the channel closed. */
+void agent_serve(void);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The agent's channel: lines of text over a serial port of its own, in raw mode. */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum line {
+	LINE_OK,
+	LINE_TOO_LONG, /* the whole line was swallowed */
+	LINE_CLOSED,   /* nobody will ever speak again */
+};
+
+/* Open the terminal @path. Returns false with errno set. */
+bool channel_open(const char *path);
+
+/* Read one line without its newline (a carriage return before it is dropped). */
+enum line channel_read(char *line, size_t size);
+
+/* Send one line; control characters become `?`, what is too long is cut. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void vsay(const char *format, va_list args);
+
+#endif

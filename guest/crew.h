@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The frame of every race: the calling thread is the mapper, on CPU 0, and changes mappings step
+ * by step; its observers, on the other CPUs, go over the pages again and again and count.
+ */
+#ifndef CREW_H
+#define CREW_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "rng.h"
+#include "thread.h"
+#include "view.h"
+#include "workload.h"
+
+enum { CREW_MAX_OBSERVERS = 8, CREW_MAX_VIEWS = 4 };
+
+/* The options that every race takes. */
+#define CREW_OPTIONS                                  \
+	{ "pages", 8, 1, VIEW_MAX_PAGES },            \
+	{                                             \
+		"observers", 2, 1, CREW_MAX_OBSERVERS \
+	}
+
+struct observer {
+	struct thread thread;
+	struct crew *crew;
+	unsigned int index;
+	uint64_t loads, stores, faults, stale, seen[SIGHT_KINDS];
+	_Atomic uint64_t passes;
+} __attribute__((aligned(128))); /* no false sharing */
+
+struct crew {
+	struct rng rng;
+	struct view *views[CREW_MAX_VIEWS];
+	unsigned int view_count, observer_count;
+	struct observer observers[CREW_MAX_OBSERVERS];
+	_Atomic bool stop;
+	uint64_t exercised; /* steps before which an observer had used every page */
+	/* What a workload brings along. */
+	void *stage;
+	void (*step)(struct crew *crew, uint64_t iteration);
+	void (*pass)(struct observer *observer); /* once over all pages; crew_observe reads them */
+};
+
+/* Become the mapper: small pages, name, CPU, seed, handler of faults. */
+void crew_init(struct crew *crew, const struct job *job);
+
+/* A view of crew's, declared to the plugin as the next range. */
+void crew_add_view(struct crew *crew, struct view *view, unsigned int family, char *base,
+		   unsigned int pages);
+
+/* Start the observers, take the steps 1..ITERATIONS, stop, report. Returns the status. */
+int crew_run(struct crew *crew, const struct job *job);
+
+/* Read all views once: the usual pass. */
+void crew_observe(struct observer *observer);
+
+/*
+ * Wait until an observer on another CPU has gone over all pages anew, so that its CPU may hold
+ * what the page tables say now; then waste a little time. Gives up after a while and returns
+ * false: a workload has no clock and must not hang.
+ */
+bool crew_wait(struct crew *crew);
+
+/* Waste a few hundred cycles, as the seed says, so that iterations do not all look alike. */
+void crew_jitter(struct crew *crew);
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "thread.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "marks.h"
+#include "workload.h"
+
+int thread_cpus(void)
+{
+	/* Not sched_getaffinity: the mapper asks after it pinned itself. */
+	return (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+int thread_observer_cpu(int index)
+{
+	return index + 1 < thread_cpus() ? index + 1 : ANY_CPU;
+}
+
+static void pin(int cpu)
+{
+	int cpus = thread_cpus();
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int each = 0; each < cpus; each++)
+		if (cpu == ANY_CPU || each == cpu)
+			CPU_SET(each, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("sched_setaffinity to CPU %d", cpu);
+}
+
+void thread_become(const char *name, int cpu)
+{
+	prctl(PR_SET_NAME, name);
+	pin(cpu);
+	mark_thread(name);
+}
+
+static void *thread_main(void *data)
+{
+	struct thread *thread = data;
+
+	thread_become(thread->name, thread->cpu);
+	thread->run(thread->argument);
+	return NULL;
+}
+
+void thread_start(struct thread *thread, const char *name, int cpu, void (*run)(void *),
+		  void *argument)
+{
+	snprintf(thread->name, sizeof(thread->name), "%s", name);
+	thread->cpu = cpu;
+	thread->run = run;
+	thread->argument = argument;
+	errno = pthread_create(&thread->id, NULL, thread_main, thread);
+	if (errno)
+		die("pthread_create");
+}
+
+void thread_join(struct thread *thread)
+{
+	errno = pthread_join(thread->id, NULL);
+	if (errno)
+		die("pthread_join");
+}

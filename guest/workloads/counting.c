@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * No race: a fixed sequence of operations by one thread, each between mark_begin and mark_end with
+ * nothing else in between, whose page-table changes, flushes and lock acquisitions are known from
+ * the kernel's source. The kernel's own tracepoints, page map and fault counter are the witnesses.
+ *
+ * The pages lie in a VMA of their own that touches no other one, in a block whose page table
+ * exists already and survives. One uncounted round comes first, so that code, data and stack of
+ * the process are in place and no fault but the expected ones falls into a phase.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "marks.h"
+#include "pagemap.h"
+#include "thread.h"
+#include "tracing.h"
+#include "workload.h"
+
+enum { PAGES = 64, DROPPED = 32, MOVED = 16, HOLE = 32, MAX_PHASES = 16 };
+
+/* Where in the block things are, in pages. */
+enum { SOURCE_PAGE = 96, TARGET_PAGE = 256 };
+
+struct stage {
+	char *source, *target;
+	long child;
+	bool witnesses;
+};
+
+static void map_new(struct stage *stage)
+{
+	if (mmap(stage->source, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != stage->source)
+		die("mmap");
+}
+
+static void touch(struct stage *stage)
+{
+	area_touch(stage->source, PAGES * PAGE_BYTES);
+}
+
+static void protect(struct stage *stage)
+{
+	if (mprotect(stage->source, PAGES * PAGE_BYTES, PROT_READ))
+		die("mprotect");
+}
+
+static void unprotect(struct stage *stage)
+{
+	if (mprotect(stage->source, PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE))
+		die("mprotect");
+}
+
+static void map_over(struct stage *stage)
+{
+	area_map(stage->source, PAGES * PAGE_BYTES);
+}
+
+static void drop(struct stage *stage)
+{
+	if (madvise(stage->source, DROPPED * PAGE_BYTES, MADV_DONTNEED))
+		die("madvise");
+}
+
+static void move(struct stage *stage)
+{
+	if (mremap(stage->source, MOVED * PAGE_BYTES, MOVED * PAGE_BYTES,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, stage->target) != stage->target)
+		die("mremap");
+}
+
+static void fork_child(struct stage *stage)
+{
+	stage->child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (stage->child == 0)
+		syscall(SYS_exit_group, 0);
+	if (stage->child < 0)
+		die("clone");
+}
+
+static void unmap(struct stage *stage)
+{
+	if (munmap(stage->source, PAGES * PAGE_BYTES))
+		die("munmap");
+}
+
+/* In this order; each one's number of pages goes into its marks. */
+static const struct phase {
+	const char *name;
+	void (*act)(struct stage *stage);
+	unsigned int pages;
+} phases[] = {
+	{ "mmap", map_new, PAGES },	   { "touch", touch, PAGES },
+	{ "mprotect_ro", protect, PAGES }, { "mprotect_rw", unprotect, PAGES },
+	{ "rewrite", touch, PAGES },	   { "map_fixed", map_over, PAGES },
+	{ "retouch", touch, PAGES },	   { "dontneed", drop, DROPPED },
+	{ "refill", touch, PAGES },	   { "fork", fork_child, PAGES },
+	{ "break_cow", touch, PAGES },	   { "mremap", move, MOVED },
+	{ "munmap", unmap, PAGES },
+};
+enum { PHASES = sizeof(phases) / sizeof(phases[0]) };
+
+/* What was counted in one phase. All members are numbers of one size: compared as memory. */
+struct result {
+	uint64_t faults, present_before, present_after, pfn_changed, target_present;
+	struct tracing_counts traced;
+};
+
+static uint64_t faults_so_far(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+static void reap(struct stage *stage)
+{
+	int status;
+
+	if (stage->child && waitpid((pid_t)stage->child, &status, 0) < 0)
+		die("waitpid");
+	stage->child = 0;
+}
+
+static struct result measure(struct stage *stage, const struct phase *phase)
+{
+	static struct pagemap before, after, target;
+	struct mark_name name = mark_pack(phase->name);
+	struct result result = { 0 };
+
+	pagemap_read(&before, stage->source, phase->pages);
+	if (stage->witnesses)
+		tracing_start();
+	result.faults = faults_so_far();
+	mark_begin(name, phase->pages);
+	phase->act(stage);
+	mark_end(name, phase->pages);
+	result.faults = faults_so_far() - result.faults;
+	if (stage->witnesses)
+		result.traced = tracing_stop();
+	pagemap_read(&after, stage->source, phase->pages);
+	pagemap_read(&target, stage->target, MOVED);
+	reap(stage);
+	result.present_before = pagemap_present(&before);
+	result.present_after = pagemap_present(&after);
+	result.pfn_changed = pagemap_changed(&before, &after);
+	result.target_present = pagemap_present(&target);
+	return result;
+}
+
+static void run_phases(struct stage *stage, struct result results[PHASES])
+{
+	for (int i = 0; i < PHASES; i++)
+		results[i] = measure(stage, &phases[i]);
+	if (munmap(stage->target, MOVED * PAGE_BYTES))
+		die("munmap");
+}
+
+static void report_phase(const struct stage *stage, const struct phase *phase,
+			 const struct result *result)
+{
+	const struct tracing_counts *traced = &result->traced;
+	const char *name = phase->name;
+
+	report(phase->pages, "%s.pages", name);
+	report(result->faults, "%s.faults", name);
+	report(result->present_before, "%s.present_before", name);
+	report(result->present_after, "%s.present_after", name);
+	report(result->pfn_changed, "%s.pfn_changed", name);
+	report(result->target_present, "%s.target_present", name);
+	if (!stage->witnesses) {
+		report(1, "%s.no_tracepoints", name);
+		return;
+	}
+	report(traced->lock_acquired_write, "%s.lock_acquired_write", name);
+	report(traced->lock_acquired_read, "%s.lock_acquired_read", name);
+	report(traced->lock_released, "%s.lock_released", name);
+	if (!tracing_has_tlb())
+		return;
+	report(traced->tlb_flush_events, "%s.tlb_flush_events", name);
+	report(traced->tlb_flush_pages, "%s.tlb_flush_pages", name);
+	report(traced->tlb_flush_full, "%s.tlb_flush_full", name);
+}
+
+/* A block with its table, and two holes in it wide enough that no VMA touches another. */
+static void prepare(struct stage *stage)
+{
+	char *block = area_create(1);
+
+	stage->source = block + SOURCE_PAGE * PAGE_BYTES;
+	stage->target = block + TARGET_PAGE * PAGE_BYTES;
+	if (munmap(stage->source - HOLE * PAGE_BYTES, (PAGES + 2 * HOLE) * PAGE_BYTES) ||
+	    munmap(stage->target - HOLE * PAGE_BYTES, (MOVED + 2 * HOLE) * PAGE_BYTES))
+		die("munmap");
+}
+
+static int run(const struct job *job)
+{
+	static struct result results[PHASES], last[PHASES];
+	static struct stage stage;
+	uint64_t unstable = 0;
+
+	area_small_pages();
+	thread_become("mapper", 0);
+	prepare(&stage);
+	stage.witnesses = tracing_open();
+	mark_iter(0);
+	run_phases(&stage, results);
+	for (uint64_t iteration = 1; iteration <= job->iterations; iteration++) {
+		mark_iter(iteration);
+		run_phases(&stage, results);
+		for (int i = 0; iteration > 1 && i < PHASES; i++)
+			unstable += memcmp(&results[i], &last[i], sizeof(results[i])) != 0;
+		memcpy(last, results, sizeof(last));
+	}
+	if (stage.witnesses)
+		tracing_close();
+	for (int i = 0; i < PHASES; i++)
+		report_phase(&stage, &phases[i], &results[i]);
+	report(unstable, "unstable");
+	return STATUS_OK;
+}
+
+const struct workload counting = {
+	.name = "counting",
+	.headline = "a fixed sequence whose page-table changes, flushes and locks are known",
+	.run = run,
+};
