@@ -1,0 +1,125 @@
+"""Finds the root tables of all tasks in the guest's memory, for the audit.
+
+Nothing here comes from a trace: the task list is read from physical memory, through the
+kernel's own page tables. The guest must stand still.
+
+Kernel sources relied upon: ``init_task`` heads the circular list of thread group leaders
+(``for_each_process``, ``include/linux/sched/signal.h``); ``signal_struct.thread_head`` links
+the threads of a group by ``task_struct.thread_node`` (``for_each_thread``); a leader that
+exited before its threads has ``mm`` NULL (``exit_mm``, ``kernel/exit.c``), so every thread is
+asked; a kernel thread keeps the last user ``mm`` loaded as its ``active_mm``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from shootdown.arch.base import Mmu
+from shootdown.errors import InconclusiveError
+from shootdown.model.audit import Memory, Root
+from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
+
+_MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT: a longer list is a broken one
+
+
+class Layout(Protocol):
+    """Where the kernel keeps what the walk reads: one VA, and offsets in bytes."""
+
+    init_task: int
+    """VA of ``init_task``."""
+    task_tasks: int
+    task_thread_node: int
+    task_signal: int
+    task_mm: int
+    task_active_mm: int
+    task_pid: int
+    signal_thread_head: int
+    mm_pgd: int
+
+
+@dataclass(frozen=True)
+class KernelSpace:
+    """Reads kernel VAs by walking the kernel's page tables in memory."""
+
+    memory: Memory
+    mmu: Mmu
+    root: int
+    """PA of the kernel's root table."""
+    levels: int
+
+    def translate(self, va: int) -> int:
+        """PA of ``va``. Raises InconclusiveError when nothing is mapped there."""
+        table = self.root
+        for level in range(self.levels, 0, -1):
+            entry = int(self.memory.table(table)[index_of(va, level)])
+            if self.mmu.leaf(entry, level):
+                return self.mmu.target(entry, level) + va % span_of(level)
+            if not self.mmu.table(entry, level):
+                break
+            table = self.mmu.target(entry, level)
+        raise InconclusiveError(
+            f"kernel VA {va:#x} is not mapped in the guest's memory: the task list cannot be "
+            "read, so the audit has no roots; check that the symbols are those of this kernel"
+        )
+
+    def word(self, va: int) -> int:
+        """The 64-bit word at ``va``, which is 8-byte aligned."""
+        pa = self.translate(va)
+        return int(self.memory.table(pa & -PAGE_SIZE)[pa % PAGE_SIZE // 8])
+
+
+def tasks(space: KernelSpace, layout: Layout) -> Iterator[int]:
+    """VA of every ``task_struct``: all threads of all processes, the idle task 0 first.
+
+    Raises InconclusiveError when a list does not close.
+    """
+    head = layout.init_task + layout.task_tasks
+    for node in (head, *_list(space, head)):
+        leader = node - layout.task_tasks
+        yield leader
+        threads = space.word(leader + layout.task_signal) + layout.signal_thread_head
+        for thread in _list(space, threads):
+            if thread - layout.task_thread_node != leader:
+                yield thread - layout.task_thread_node
+
+
+def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = None) -> list[Root]:
+    """The kernel's root first, then that of every task's mm, each PA once.
+
+    ``user_levels`` are the levels of a user root, by default those of the MMU. Raises
+    InconclusiveError when memory does not hold a task list where ``layout`` says.
+    """
+    roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel")}
+    levels = user_levels or space.mmu.levels
+    pgds: dict[int, int] = {}
+    for task in tasks(space, layout):
+        for member in (layout.task_mm, layout.task_active_mm):
+            mm = space.word(task + member)
+            if mm and mm not in pgds:
+                pgds[mm] = pgd = space.word(mm + layout.mm_pgd)
+                if pgd:
+                    pa = space.translate(pgd)
+                    label = f"mm {mm:#x}, pid {_pid(space, task + layout.task_pid)}"
+                    roots.setdefault(pa, Root(pa, levels, "user", label))
+    return list(roots.values())
+
+
+def _list(space: KernelSpace, head: int) -> Iterator[int]:
+    """VAs of the nodes of a ``list_head`` list, the head left out."""
+    node = space.word(head)
+    for _ in range(_MOST_TASKS):
+        if node == head:
+            return
+        yield node
+        node = space.word(node)
+    raise InconclusiveError(
+        f"the list at kernel VA {head:#x} does not close: the guest's memory holds no task list "
+        "there; check that the symbols are those of this kernel"
+    )
+
+
+def _pid(space: KernelSpace, va: int) -> int:
+    word = space.word(va & ~7)
+    return word >> (8 * (va & 7)) & 0xFFFFFFFF
