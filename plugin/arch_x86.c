@@ -322,12 +322,13 @@ static void ret_user(unsigned cpu, const struct sd_insn *insn, uint64_t user_pc)
 					 .b = user_pc });
 }
 
+/* IRET pops RIP and CS first: CS says whether user mode is next. */
 static void iret(unsigned cpu, const struct sd_insn *insn)
 {
-	uint64_t sp = sd_reg(cpu, RSP), cs, pc;
+	uint64_t frame[2];
 
-	if (sd_read_va(cpu, sp + 8, 8, &cs) && (cs & 3) == 3 && sd_read_va(cpu, sp, 8, &pc))
-		ret_user(cpu, insn, pc);
+	if (sd_read_va(cpu, sd_reg(cpu, RSP), frame, sizeof(frame)) && (frame[1] & 3) == 3)
+		ret_user(cpu, insn, frame[0]);
 }
 
 /* SDM volume 3, 4.10.4.1: PGE changed, PCIDE cleared, or SMEP set. */

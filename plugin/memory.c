@@ -62,11 +62,10 @@ bool sd_memory_map(uint64_t base, uint64_t size)
 	return true;
 }
 
-bool sd_read_va(unsigned cpu, uint64_t va, unsigned size, uint64_t *ret)
+bool sd_read_va(unsigned cpu, uint64_t va, void *ret, size_t size)
 {
 	GByteArray *buf = sd_cpus[cpu].scratch;
 
-	*ret = 0;
 	if (!qemu_plugin_read_memory_vaddr(va, buf, size))
 		return false;
 	memcpy(ret, buf->data, size);

@@ -60,7 +60,7 @@ static inline uint16_t sd_page_flags(uint64_t off)
 	return __atomic_load_n(&sd_mem.page[off >> SD_PAGE_SHIFT], __ATOMIC_RELAXED);
 }
 
-/* Read up to 8 bytes at a VA through the current vCPU's translation. */
-bool sd_read_va(unsigned cpu, uint64_t va, unsigned size, uint64_t *ret);
+/* Read @size bytes at a VA through the current vCPU's translation. */
+bool sd_read_va(unsigned cpu, uint64_t va, void *ret, size_t size);
 
 #endif

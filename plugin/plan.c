@@ -74,7 +74,7 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 	for (unsigned i = 0; i < t->n; i++) {
 		uint64_t v = t->part[i].value;
 
-		if (t->part[i].deref && !sd_read_va(cpu, v, 8, &v))
+		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
 		*ret += t->part[i].minus ? -v : v;
 	}

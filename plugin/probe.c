@@ -42,7 +42,8 @@ static uint64_t capture(unsigned cpu, const struct sd_capture *c)
 	off = sd_va_to_off(va);
 	if (off != UINT64_MAX && (va & 7) + c->size <= 8)
 		return (sd_ram_u64(off) >> (8 * (off & 7))) & sd_mask(c->size);
-	sd_read_va(cpu, va, c->size, &value);
+	value = 0;
+	sd_read_va(cpu, va, &value, c->size);
 	return value;
 }
 

@@ -257,7 +257,7 @@ static void add_static_watches(unsigned cpu)
 		for (unsigned n = 0; n < sd_ncpus; n++) {
 			uint64_t base;
 
-			if (sd_read_va(cpu, w->array + 8ull * n, 8, &base))
+			if (sd_read_va(cpu, w->array + 8ull * n, &base, sizeof(base)))
 				sd_watch_add(cpu, 0, &w->word, base + w->word.offset, n);
 		}
 	}

@@ -169,31 +169,35 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 	read_contents(cpu, pc, t);
 }
 
+/* Bits in which slot @i of memory and shadow differ, the walker's aside. */
+static uint64_t slot_diff(const struct table *t, unsigned i, uint64_t *shadow, uint64_t *seen)
+{
+	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
+
+	*seen = sd_ram_u64(off + 8 * i);
+	*shadow = __atomic_load_n(&t->slot[i], __ATOMIC_ACQUIRE);
+	return (*seen ^ *shadow) & ~sd_arch->hardware_bits(*shadow, t->level);
+}
+
 /*
  * Compare the shadow with memory. Another vCPU may have stored into the table
- * and not yet run its callback, so a difference must last to count.
+ * and not yet run its callback, so a difference must last to count; the patience
+ * is per table, or a table that is wrong throughout would stop the guest.
  */
 static void reread(unsigned cpu, uint64_t pc, struct table *t)
 {
-	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
-	struct sd_cpu *c = &sd_cpus[cpu];
+	uint64_t shadow, seen;
+	int patience = 100;
 
-	c->reread_tables++;
+	sd_cpus[cpu].reread_tables++;
+	sd_cpus[cpu].reread_slots += SD_SLOTS;
 	for (unsigned i = 0; i < SD_SLOTS; i++) {
-		uint64_t seen = 0, shadow = 0, diff = 1;
-
-		for (int tries = 0; tries < 100 && diff; tries++) {
-			if (tries)
-				usleep(100);
-			seen = sd_ram_u64(off + 8 * i);
-			shadow = __atomic_load_n(&t->slot[i], __ATOMIC_ACQUIRE);
-			diff = (seen ^ shadow) & ~sd_arch->hardware_bits(shadow, t->level);
-		}
-		c->reread_slots++;
-		if (diff)
+		while (slot_diff(t, i, &shadow, &seen) && patience-- > 0)
+			usleep(100);
+		if (slot_diff(t, i, &shadow, &seen))
 			sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_AUDIT_MISMATCH,
 							 .pc = pc,
-							 .a = sd_off_to_pa(off + 8 * i),
+							 .a = table_pa(t) + 8 * i,
 							 .b = shadow,
 							 .c = seen,
 							 .d = slot_va(t, i),
