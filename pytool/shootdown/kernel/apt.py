@@ -24,14 +24,10 @@ HELPER = "/usr/lib/apt/apt-helper"
 SUITES = ("bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid")
 SECURITY_SUITES = ("bookworm-security", "trixie-security", "forky-security")
 
-# Where "suite" may be one of Debian's own, under any of the names a machine may know it by.
-_SUITE = r"(?:bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)"
-_INDEX = re.compile(r"^'(?P<site>[^']+)/dists/(?P<suite>[^'/]+)/InRelease'", re.MULTILINE)
-
-# Third parties call their suites "bookworm" too, but only Debian has -updates beside it. Where a
-# machine has no -updates, the first site is taken: a wrong one fails its signature check.
-_PREFERENCE = (re.compile(rf"{_SUITE}-updates"), re.compile(_SUITE))
-_SECURITY = (re.compile(rf"{_SUITE}-security"),)
+# The names a machine may know one of Debian's suites by.
+_MAIN = re.compile(r"bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable")
+_SECURITY = re.compile(rf"({_MAIN.pattern})-security")
+_INDEX = re.compile(r"^'([^']+)/dists/([^'/]+)/InRelease'", re.MULTILINE)
 
 _CONFIG = """\
 Dir::State "{state}";
@@ -150,13 +146,12 @@ class PrivateApt:
 
 def _sources() -> str:
     """The contents of a sources.list with every suite, from the machine's own mirror."""
-    indexes = _machine_indexes()
-    main = _site(indexes, _PREFERENCE)
+    sites = _debian_sites()
+    main, security = (_first(sites, suite) for suite in (_MAIN, _SECURITY))
     if main is None:
         raise InfraError(
             "apt on this machine knows no Debian mirror: add one, or give the path of a kernel"
         )
-    security = _site(indexes, _SECURITY)
     wanted = [(main, suite) for suite in SUITES]
     wanted += [(security, suite) for suite in SECURITY_SUITES if security]
     # Only the package lists: other tools may have asked apt for file lists and icons as well.
@@ -164,22 +159,29 @@ def _sources() -> str:
     return "".join(f"deb {options} {site} {suite} main\n" for site, suite in wanted)
 
 
-def _machine_indexes() -> list[tuple[str, str]]:
-    """(site, suite) of all that the machine's apt is configured for; asks no network."""
-    # "apt-get indextargets" is silent about suites whose lists have never been read.
-    done = subprocess.run(
-        ["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False
-    )
-    return [(match["site"], match["suite"]) for match in _INDEX.finditer(done.stdout)]
+def _debian_sites() -> list[tuple[str, str]]:
+    """(site, suite) of Debian's suites that the machine's apt has; asks no network.
+
+    Third parties call their suites by Debian's names too. A list that has been read says whose it
+    is; where none has been, every site that apt is configured for has to do.
+    """
+    read = _apt_get("indextargets", "--format", "$(SITE) $(RELEASE) $(ORIGIN)")
+    known = [line.split(" ", 2) for line in read.splitlines()]
+    sites = [(site, suite) for site, suite, origin in known if origin == "Debian"]
+    return sites or _INDEX.findall(_apt_get("update", "--print-uris"))
 
 
-def _site(indexes: list[tuple[str, str]], suites: tuple[re.Pattern[str], ...]) -> str | None:
-    """The first site with a suite of the first pattern that any suite matches."""
-    for pattern in suites:
-        for site, suite in indexes:
-            if pattern.fullmatch(suite) and not site.startswith("cdrom:"):
-                return site
-    return None
+def _apt_get(*args: str) -> str:
+    """What the machine's own apt-get prints."""
+    return subprocess.run(
+        ["apt-get", *args], capture_output=True, text=True, errors="replace", check=False
+    ).stdout
+
+
+def _first(sites: list[tuple[str, str]], suite: re.Pattern[str]) -> str | None:
+    """The first site with a matching suite."""
+    matching = (site for site, name in sites if suite.fullmatch(name))
+    return next((site for site in matching if not site.startswith("cdrom:")), None)
 
 
 def _package(row: str) -> Package:
