@@ -1,8 +1,8 @@
 """arm64's flat Image: where it wants to run, and its relocations.
 
-The file is the kernel's memory from ``_text`` on (Documentation/arch/arm64/booting.rst). It does not say
-its VA; that follows from the pointers inside. A relocatable kernel keeps them in one of two
-ways (arch/arm64/kernel/pi/relocate.c):
+The file is the kernel's memory from ``_text`` on (Documentation/arch/arm64/booting.rst). It does
+not say its VA; that follows from the pointers inside. A relocatable kernel keeps them in one of
+two ways (arch/arm64/kernel/pi/relocate.c):
 
 * RELR or not relocatable: pointers are in place, so many a static list head points to itself;
 * RELA: the words are zero and a table of (VA, type, value) fills them when the kernel starts.
