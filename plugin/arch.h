@@ -31,6 +31,7 @@ struct sd_arch {
 	const char *target;	 /* as QEMU says it */
 	const char *const *regs; /* gdb's names, NULL ends */
 	uint8_t args[4];	 /* registers of a mark's arguments */
+	uint8_t percpu[2];	 /* registers of which one holds this CPU's per-CPU offset */
 
 	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
 	/* About to run an SD_INSN_EXEC instruction; may read registers. */
@@ -55,5 +56,19 @@ bool sd_regs_find(void);
 uint64_t sd_reg(unsigned cpu, unsigned index);
 /* Index of gdb's name, or SD_NO_REG. */
 unsigned sd_reg_index(const char *name);
+
+/*
+ * Which vCPU a callback is about. With thread=single QEMU 10.0 passes the index of
+ * the vCPU that translated the block (accel/tcg/plugin-gen.c, gen_cpu_index), so
+ * the per-CPU offset that Linux keeps in a register has to tell.
+ */
+void sd_self_offsets(unsigned cpu, uint64_t array);
+unsigned sd_self_by_offset(unsigned hint);
+extern bool sd_single;
+
+static inline unsigned sd_self(unsigned cpu)
+{
+	return G_LIKELY(!sd_single) ? cpu : sd_self_by_offset(cpu);
+}
 
 #endif

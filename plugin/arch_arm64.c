@@ -11,13 +11,13 @@
 #include "trace.h"
 
 static const char *const regs[] = {
-	"x0",	     "x1",	"x2",	    "x3",      "x4",  "x5",  "x6",  "x7",
-	"x8",	     "x9",	"x10",	    "x11",     "x12", "x13", "x14", "x15",
-	"x16",	     "x17",	"x18",	    "x19",     "x20", "x21", "x22", "x23",
-	"x24",	     "x25",	"x26",	    "x27",     "x28", "x29", "x30", "TTBR0_EL1",
-	"TTBR1_EL1", "TCR_EL1", "SPSR_EL1", "ELR_EL1", NULL
+	"x0",	     "x1",	"x2",	    "x3",      "x4",	    "x5",  "x6",  "x7",
+	"x8",	     "x9",	"x10",	    "x11",     "x12",	    "x13", "x14", "x15",
+	"x16",	     "x17",	"x18",	    "x19",     "x20",	    "x21", "x22", "x23",
+	"x24",	     "x25",	"x26",	    "x27",     "x28",	    "x29", "x30", "TTBR0_EL1",
+	"TTBR1_EL1", "TCR_EL1", "SPSR_EL1", "ELR_EL1", "TPIDR_EL1", NULL
 };
-enum { X0, XZR = 31, TTBR0 = 31, TTBR1, TCR, SPSR, ELR };
+enum { X0, XZR = 31, TTBR0 = 31, TTBR1, TCR, SPSR, ELR, TPIDR };
 
 enum op { OP_TLBI, OP_DSB, OP_ISB, OP_TTBR0, OP_TTBR1, OP_ERET };
 
@@ -306,6 +306,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.target = "aarch64",
 	.regs = regs,
 	.args = { 0, 1, 2, 3 },
+	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,

@@ -12,10 +12,11 @@
 #include "trace.h"
 
 /* The first sixteen are in encoding order. */
-static const char *const regs[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
-				    "rdi", "r8",  "r9",	 "r10", "r11", "r12", "r13",
-				    "r14", "r15", "cr0", "cr2", "cr3", "cr4", NULL };
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, CR3 = 18, CR4 };
+static const char *const regs[] = { "rax", "rcx", "rdx",     "rbx",	  "rsp", "rbp",
+				    "rsi", "rdi", "r8",	     "r9",	  "r10", "r11",
+				    "r12", "r13", "r14",     "r15",	  "cr0", "cr2",
+				    "cr3", "cr4", "gs_base", "k_gs_base", NULL };
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, CR3 = 18, CR4, GS_BASE, K_GS_BASE };
 enum { RIP = 0x40 }; /* "base" of a RIP-relative operand */
 
 enum op { OP_INVLPG, OP_CR3, OP_CR4, OP_INVPCID, OP_INVLPGB, OP_TLBSYNC, OP_SYSRET, OP_IRET };
@@ -412,6 +413,7 @@ const struct sd_arch sd_arch_x86_64 = {
 	.target = "x86_64",
 	.regs = regs,
 	.args = { RDI, RSI, RDX, RCX },
+	.percpu = { GS_BASE, K_GS_BASE },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,

@@ -9,6 +9,7 @@
  * is a count in the next record.
  */
 #include "observe.h"
+#include "arch.h"
 #include "trace.h"
 
 enum { RANGES = 8 };
@@ -48,6 +49,7 @@ void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, vo
 {
 	if (G_LIKELY(!__atomic_load_n(&nranges, __ATOMIC_RELAXED)) || !in_range(va))
 		return;
+	cpu = sd_self(cpu);
 
 	struct qemu_plugin_hwaddr *hw = qemu_plugin_get_hwaddr(info, va);
 	uint64_t pa = hw ? qemu_plugin_hwaddr_phys_addr(hw) : 0;

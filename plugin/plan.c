@@ -258,6 +258,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		p->start = v[0];
 	else if (!strcmp(w, "slow_table"))
 		p->slow_table = v[0];
+	else if (!strcmp(w, "percpu"))
+		p->percpu = v[0];
 	else if (!strcmp(w, "kernel_root"))
 		p->kernel_root = v[0];
 	else if (!strcmp(w, "observe"))

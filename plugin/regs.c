@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "arch.h"
+#include "memory.h"
 
 const struct sd_arch *sd_arch;
+bool sd_single;
 static struct qemu_plugin_register *handles[SD_MAX_REGS];
 
 unsigned sd_reg_index(const char *name)
@@ -35,6 +37,27 @@ bool sd_regs_find(void)
 		}
 	}
 	return true;
+}
+
+static uint64_t offsets[SD_MAX_CPUS];
+
+void sd_self_offsets(unsigned cpu, uint64_t array)
+{
+	for (unsigned i = 0; i < sd_ncpus; i++)
+		if (!sd_read_va(cpu, array + 8ull * i, &offsets[i], sizeof(offsets[i])))
+			offsets[i] = 0;
+}
+
+unsigned sd_self_by_offset(unsigned hint)
+{
+	for (unsigned r = 0; r < G_N_ELEMENTS(sd_arch->percpu); r++) {
+		uint64_t offset = sd_reg(0, sd_arch->percpu[r]); /* one thread: any scratch does */
+
+		for (unsigned i = 0; i < sd_ncpus; i++)
+			if (offset && offset == offsets[i])
+				return i;
+	}
+	return hint < sd_ncpus ? hint : 0;
 }
 
 uint64_t sd_reg(unsigned cpu, unsigned index)

@@ -103,6 +103,7 @@ static void on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void
 					.value = v[0],
 					.size = (uint8_t)MIN(size, 8u) } };
 
+	cpu = sd_self(cpu);
 	store_word(cpu, &ws);
 	if (size == 16) {
 		ws.st.off += 8;
@@ -127,13 +128,11 @@ static void on_atomic(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, voi
 {
 	uint64_t off = store_offset(info, va), v[2];
 	uint8_t rmw = ((uintptr_t)udata >> 48) & 0xff, reg = (uintptr_t)udata >> 56;
-	struct sd_cpu *c = &sd_cpus[cpu];
-
 	if (off == UINT64_MAX || G_LIKELY(!sd_page_flags(off)) || !sd_is_armed())
 		return;
 
 	unsigned size = value_of(info, v);
-
+	struct sd_cpu *c = &sd_cpus[cpu = sd_self(cpu)];
 	if (!qemu_plugin_mem_is_store(info)) {
 		stash_read(c, rmw, off, v[0]);
 		return;
@@ -204,16 +203,16 @@ static struct sd_insn *intern(const struct sd_insn *insn)
 static void on_exec(unsigned cpu, void *udata)
 {
 	if (sd_is_armed())
-		sd_arch->exec(cpu, udata);
+		sd_arch->exec(sd_self(cpu), udata);
 }
 
 static void on_mark(unsigned cpu, void *udata)
 {
 	const struct sd_insn *insn = udata;
 	uint64_t arg[4];
-
 	if (!sd_is_armed())
 		return;
+	cpu = sd_self(cpu);
 	for (unsigned i = 0; i < 4; i++)
 		arg[i] = sd_reg(cpu, sd_arch->args[i]);
 	sd_observe_mark(cpu, insn->pc, insn->mark, arg);
@@ -222,7 +221,7 @@ static void on_mark(unsigned cpu, void *udata)
 static void on_probe(unsigned cpu, void *udata)
 {
 	if (sd_is_armed())
-		sd_probe_hit(cpu, udata);
+		sd_probe_hit(sd_self(cpu), udata);
 }
 
 /* --- the start of recording ------------------------------------------------ */
@@ -271,14 +270,16 @@ static void on_start(unsigned cpu, void *udata)
 {
 	unsigned kernel_levels, user_levels;
 	uint64_t root_off, slow_off;
-
 	(void)udata;
 	if (sd_is_armed())
 		return;
+	cpu = 0; /* the boot CPU, whatever QEMU says */
 	if (!resolve_layout(cpu) || (root_off = sd_va_to_off(plan.kernel_root)) == UINT64_MAX) {
 		fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
 		exit(1);
 	}
+	if (plan.percpu)
+		sd_self_offsets(cpu, plan.percpu);
 	sd_arch->arm(cpu, &kernel_levels, &user_levels);
 	sd_root_learn(cpu, 0, sd_off_to_pa(root_off), true);
 	slow_off = plan.slow_table ? sd_va_to_off(plan.slow_table) : UINT64_MAX;
@@ -343,8 +344,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		qemu_plugin_tb_vaddr(tb) >> 63 || !__atomic_load_n(&sd_user_seen, __ATOMIC_RELAXED);
 
 	(void)id;
-	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64,
-							  sd_icount_entry(), n);
+	sd_icount_instrument(tb);
 	for (size_t i = 0; i < n; i++) {
 		struct qemu_plugin_insn *qi = qemu_plugin_tb_get_insn(tb, i);
 		struct sd_insn insn;
@@ -411,7 +411,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 	sd_ncpus = (unsigned)info->system.smp_vcpus;
 	if (!sd_trace_open(out, sd_ncpus))
 		return -1;
-	sd_watch_serial(plan.single);
+	sd_single = plan.single;
 	sd_watch_delay((unsigned)plan.delay_us);
 	sd_tables_drop(plan.drop_store);
 	qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);

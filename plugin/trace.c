@@ -13,16 +13,36 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "trace.h"
 
 static uint64_t next_seq;
 static struct qemu_plugin_scoreboard *icounts;
 
-qemu_plugin_u64 sd_icount_entry(void)
+static uint64_t single_icount;
+
+static void on_block(unsigned cpu, void *insns)
 {
-	return qemu_plugin_scoreboard_u64(icounts);
+	(void)cpu;
+	single_icount += (uintptr_t)insns;
 }
 
+void sd_icount_instrument(struct qemu_plugin_tb *tb)
+{
+	size_t n = qemu_plugin_tb_n_insns(tb);
+
+	if (sd_single)
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS,
+						     (void *)(uintptr_t)n);
+	else
+		qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
+			tb, QEMU_PLUGIN_INLINE_ADD_U64, qemu_plugin_scoreboard_u64(icounts), n);
+}
+
+static uint64_t icount_now(void)
+{
+	return sd_single ? single_icount : qemu_plugin_u64_sum(qemu_plugin_scoreboard_u64(icounts));
+}
 static bool write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
@@ -98,7 +118,7 @@ static void append(struct sd_cpu *c, unsigned cpu, const struct sd_event *ev)
 
 	*slot = *ev;
 	slot->cpu = (uint8_t)cpu;
-	slot->icount = qemu_plugin_u64_sum(sd_icount_entry());
+	slot->icount = icount_now();
 	slot->seq = __atomic_fetch_add(&next_seq, 1, __ATOMIC_SEQ_CST);
 	c->kinds[ev->kind]++;
 	if (++c->fill == SD_TRACE_RECORDS)

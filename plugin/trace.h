@@ -15,7 +15,10 @@ void sd_trace_close(void);
  */
 void sd_emit(unsigned cpu, const struct sd_event *ev);
 
-/* Inline instruction counter, added to by every translation block. */
-qemu_plugin_u64 sd_icount_entry(void);
-
+/*
+ * Count a block's instructions when it runs: inline, per vCPU; with thread=single
+ * by a callback, because QEMU 10.0's inline operations then overwrite a constant
+ * of the block (accel/tcg/plugin-gen.c, gen_plugin_u64_ptr) and break the guest.
+ */
+void sd_icount_instrument(struct qemu_plugin_tb *tb);
 #endif

@@ -32,13 +32,7 @@ struct watch {
 
 static struct watch watches[WAYS];
 static GMutex changing;
-static bool serial;
 static unsigned delay_us;
-
-void sd_watch_serial(bool single)
-{
-	serial = single;
-}
 
 void sd_watch_delay(unsigned us)
 {
@@ -137,8 +131,8 @@ static bool rmw_values(const struct sd_wstore *ws, uint64_t shadow, uint64_t *ol
 	*old = r;
 	*new = w;
 	if (ws->rmw == SD_RMW_CMPXCHG || ws->rmw == SD_RMW_STXR)
-		return serial || !ws->expected_known || ((r ^ ws->expected) & mask) == 0;
-	if (serial)
+		return sd_single || !ws->expected_known || ((r ^ ws->expected) & mask) == 0;
+	if (sd_single)
 		return true;
 	switch (ws->rmw) {
 	case SD_RMW_FETCH_ADD:

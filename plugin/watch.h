@@ -19,7 +19,6 @@ struct sd_wstore {
 	uint64_t expected; /* cmpxchg */
 };
 
-void sd_watch_serial(bool single); /* thread=single: atomics report old and new */
 void sd_watch_delay(unsigned us);
 
 void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base);
