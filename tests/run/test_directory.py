@@ -11,7 +11,7 @@ from shootdown.run import directory
 
 def test_new_directory_with_parents(tmp_path: Path) -> None:
     run = directory.create(tmp_path / "a" / "b")
-    assert run.trace.is_dir()
+    assert run.path.is_dir()
 
 
 def test_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ class Windows:
     """The old frame was mapped elsewhere while still visible."""
     observers: dict[str, dict[str, int]] = field(default_factory=dict)
     """What each observing thread saw: ``old``, ``new``, ``fault`` and other counts."""
+    deferred: int = 0
+    """Open when the system call returned, but nobody could use the old translation any more."""
+    aliased: int = 0
+    """In which another page became live at the address."""
+    unfinished: int = 0
+    """Open when the trace ended; not among the lengths."""
 
 
 @dataclass(frozen=True)

@@ -76,16 +76,19 @@ def _rules(result: Result) -> list[str]:
 def _windows(windows: Windows) -> list[str]:
     lines = [
         f"{windows.operation}: do two threads see different pages at one address?",
-        *_pair("  replacements", str(windows.replacements), 22),
-        *_pair("  windows", str(windows.count), 22),
+        *_pair("  replacements", str(windows.replacements), 28),
+        *_pair("  windows", str(windows.count), 28),
     ]
     if windows.count:
         length = f"p50 {windows.p50}, p99 {windows.p99}, max {windows.max} instructions"
-        lines += _pair("  length", length, 22)
+        lines += _pair("  length", length, 28)
     lines += [
-        *_pair("  closed before return", str(windows.closed), 22),
-        *_pair("  outlived the return", str(windows.outlived), 22),
-        *_pair("  frame reused while visible", str(windows.reused), 22),
+        *_pair("  closed before return", str(windows.closed), 28),
+        *_pair("  outlived the return", str(windows.outlived), 28),
+        *_pair("  of no use after return", str(windows.deferred), 28),
+        *_pair("  frame reused while visible", str(windows.reused), 28),
+        *_pair("  two pages live at once", str(windows.aliased), 28),
+        *_pair("  open at the end", str(windows.unfinished), 28),
     ]
     if windows.observers:
         kinds = _columns(windows.observers.values())

@@ -91,7 +91,6 @@ def create(path: Path, room: int = ROOM_BYTES) -> RunDir:
             raise UsageError(
                 f"output directory {path} is not empty; name another with --out or remove it"
             )
-        (path / "trace").mkdir()
         free = shutil.disk_usage(path).free
     if free < room:
         raise InfraError(
@@ -101,14 +100,14 @@ def create(path: Path, room: int = ROOM_BYTES) -> RunDir:
     return RunDir(path)
 
 
-def create_numbered(parent: Path, name: str) -> RunDir:
+def create_numbered(parent: Path, name: str, room: int = ROOM_BYTES) -> RunDir:
     """Make ``parent/NNNN-name`` with the first number not in use."""
     with disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
         used = [int(p.name[:4]) for p in parent.iterdir() if p.name[:4].isdecimal()]
     for number in range(max(used, default=0) + 1, 10000):
         try:
-            return create(parent / f"{number:04}-{name}")
+            return create(parent / f"{number:04}-{name}", room)
         except UsageError:  # somebody else was faster
             continue
     raise InfraError(f"{parent} holds 9999 runs; remove some")

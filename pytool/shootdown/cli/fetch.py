@@ -1,0 +1,37 @@
+"""shootdown fetch: download kernels and learn their symbols, ahead of a run"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from shootdown import arch
+from shootdown.cli import options
+from shootdown.kernel import facts
+from shootdown.kernel.cache import cache_root
+from shootdown.run import source
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "kernels",
+        nargs="*",
+        default=[options.DEFAULT.kernel],
+        metavar="SPEC",
+        help=f"debian:VERSION, an image or a build tree (default: {options.DEFAULT.kernel})",
+    )
+    parser.add_argument("--arch", default="all", help=f"{', '.join(arch.names())} or all")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Fetch each kernel for each architecture and print where it is."""
+    names = arch.names() if args.arch == "all" else (args.arch,)
+    for spec in args.kernels:
+        for name in names:
+            start = time.monotonic()
+            image = source.image(spec, arch.get(name), cache_root())
+            known = facts.load(image, cache_root())
+            options.progress()(f"{spec} {name}: ready in {time.monotonic() - start:.1f} s")
+            print(f"{known.arch} {known.release} {known.build_id or '-'} {image}")
+    return 0

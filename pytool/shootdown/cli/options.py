@@ -1,0 +1,182 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Final
+
+from shootdown import arch
+from shootdown.errors import UsageError
+from shootdown.report import ktap
+from shootdown.report.result import Result
+from shootdown.report.text import render
+from shootdown.run import directory, experiment
+from shootdown.run.experiment import Experiment
+
+DEFAULT: Final = Experiment(arch="x86_64")
+RUNS: Final = Path("runs")
+"""Where run directories go when --out is not given."""
+
+
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_kernel(parser: Parser) -> None:
+    """Which kernel runs."""
+    parser.add_argument(
+        "--kernel",
+        metavar="SPEC",
+        help=f"debian:VERSION, a kernel image or a build tree (default: {DEFAULT.kernel})",
+    )
+
+
+def add_workload(parser: Parser) -> None:
+    """Which workloads run."""
+    parser.add_argument(
+        "--workload",
+        dest="workloads",
+        metavar="GLOB",
+        help="workloads to run, patterns with commas between (default: all)",
+    )
+
+
+def add_mutate(parser: Parser) -> None:
+    """What is broken on purpose."""
+    parser.add_argument(
+        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+    )
+
+
+def add_effort(parser: Parser) -> None:
+    """How long and how random."""
+    for name, what in (
+        ("iterations", "iterations of each workload"),
+        ("seed", "seed of workloads and QEMU"),
+        ("timeout", "seconds for the boot and for each workload"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=number,
+            metavar="N",
+            help=f"{what} (default: {getattr(DEFAULT, name)})",
+        )
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Everything that describes one recording."""
+    what = parser.add_argument_group("what runs")
+    add_kernel(what)
+    what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {DEFAULT.arch})")
+    add_workload(what)
+    what.add_argument("--rootfs", metavar="DIR", help="files to add to the guest's root")
+    add_mutate(what)
+    what.add_argument("--append", metavar="ARGS", help="more kernel arguments")
+    what.add_argument(
+        "--plan", type=Path, metavar="FILE", help="repeat an experiment; other options override it"
+    )
+    how = parser.add_argument_group("how it runs")
+    add_effort(how)
+    how.add_argument("--smp", type=number, metavar="N", help=f"vCPUs (default: {DEFAULT.smp})")
+    how.add_argument("--mem", type=number, metavar="MIB", help=f"RAM (default: {DEFAULT.mem})")
+    how.add_argument(
+        "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
+    )
+    how.add_argument(
+        "--no-plugin",
+        dest="plugin",
+        action="store_const",
+        const=False,
+        help="record nothing; the kernel runs under plain TCG",
+    )
+    how.add_argument("--dry-run", action="store_true", help="print the QEMU line and stop")
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """How the trace is judged."""
+    parser.add_argument(
+        "--policy",
+        metavar="wilcox|glisse",
+        help="tolerate aliases until the system call returns, or never (default: wilcox)",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Where the run directory is made."""
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="run directory, new (default: runs/NNNN-ARCH)"
+    )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """What is printed; main() turns a lone --json into --json=-."""
+    parser.add_argument(
+        "--format", choices=("text", "ktap"), default="text", help="report printed (default: text)"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="--json=FILE: write the result there too; --json: print it instead of the report",
+    )
+
+
+def show(args: argparse.Namespace, result: Result) -> None:
+    """Print what --format and --json ask for."""
+    text = json.dumps(result.to_json(), indent=1) + "\n"
+    if args.json == "-":
+        print(text, end="")
+        return
+    if args.json:
+        directory.write_text(Path(args.json), text)
+    tap = args.format == "ktap"
+    print(ktap.document([ktap.from_result(result)]) if tap else render(result), end="")
+
+
+def the_experiment(args: argparse.Namespace) -> Experiment:
+    """The experiment that the options, over a plan or the defaults, describe."""
+    names = {field.name for field in fields(Experiment)} - {"command"}
+    given = {
+        name: value for name, value in vars(args).items() if name in names and value is not None
+    }
+    if args.command:
+        given["command"] = a_command(args.command)
+    base = experiment.load(args.plan) if args.plan else DEFAULT
+    value = Experiment(**{**vars(base), **given})
+    return replace(value, arch=arch.get(value.arch).name)
+
+
+def a_command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The guest's command; raises UsageError when its program is not here."""
+    if not words[0]:
+        raise UsageError("nothing stands behind --; name a static program and its arguments")
+    program = Path(words[0])
+    if not program.is_file():
+        raise UsageError(f"program {program} does not exist; name a static program of this host")
+    return (str(program.resolve()), *words[1:])
+
+
+def the_directory(
+    args: argparse.Namespace, name: str, room: int = directory.ROOM_BYTES
+) -> directory.RunDir:
+    """The new run directory that --out names, or a numbered one, with ``room`` bytes free."""
+    if args.out:
+        return directory.create(args.out, room)
+    return directory.create_numbered(RUNS, name, room)
+
+
+def number(text: str) -> int:
+    """A decimal or 0x number."""
+    return int(text, 0)
+
+
+def progress(prefix: str = "") -> Callable[[str], None]:
+    """A function that tells people what goes on, on stderr, a line each."""
+
+    def tell(text: str) -> None:
+        print(f"{prefix}{text}", file=sys.stderr, flush=True)
+
+    return tell

@@ -1,0 +1,32 @@
+"""shootdown record: boot a kernel, run workloads, keep the trace
+
+`shootdown record -- PROGRAM ARGS` runs any static program of the host instead of workloads.
+Nothing is judged; `shootdown check DIR` does that.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from shootdown.cli import options
+from shootdown.run import record
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_experiment(parser)
+    options.add_out(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Record, print the run directory, and return 0, or what the guest's end means."""
+    experiment = options.the_experiment(args)
+    tell = options.progress()
+    if args.dry_run:
+        print(record.dry_run(experiment, tell))
+        return 0
+    run = options.the_directory(args, experiment.arch)
+    session = record.record(experiment, run, tell)
+    print(run.path)
+    record.raise_failure(session)
+    return 0

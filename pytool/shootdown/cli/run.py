@@ -1,0 +1,35 @@
+"""shootdown run: record, check and report
+
+`shootdown run -- PROGRAM ARGS` runs any static program of the host instead of workloads.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from shootdown.cli import options
+from shootdown.run import checkstage, record, reportstage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_experiment(parser)
+    options.add_policy(parser)
+    options.add_out(parser)
+    options.add_report(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Do all of it and return the verdict's exit code."""
+    experiment = options.the_experiment(args)
+    tell = options.progress()
+    if args.dry_run:
+        print(record.dry_run(experiment, tell))
+        return 0
+    run = options.the_directory(args, experiment.arch)
+    tell(f"run directory {run.path}")
+    record.record(experiment, run, tell)
+    result = checkstage.check(run, tell)
+    reportstage.write(run, result)
+    options.show(args, result)
+    return result.exit_code

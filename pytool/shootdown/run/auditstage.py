@@ -1,0 +1,126 @@
+"""The audit: page tables rebuilt from the trace against the memory of the stopped guest.
+
+The walk begins at every mm of the task list, at the kernel's root and at the roots that the vCPUs
+have loaded, as gdb reads them: never at what the plugin says it knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from shootdown.arch import Arch
+from shootdown.errors import InfraError
+from shootdown.kernel.facts import KernelFacts
+from shootdown.model.audit import AuditReport, Root, audit
+from shootdown.model.pagetables import Shadow
+from shootdown.model.tasks_walk import KernelSpace, mm_roots
+from shootdown.run.directory import RunDir
+from shootdown.trace.reader import Trace
+from shootdown.vm.gdb import Gdb, attach
+from shootdown.vm.guest import Guest
+from shootdown.vm.memory import GuestMemory
+
+# Registers that hold translation roots, by gdb's names; a guest has those of its architecture.
+_ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
+_KERNEL_ROOTS: Final = ("cr3", "TTBR1_EL1")
+"""Those whose tables map the kernel."""
+_ROOT_PA: Final = 0x0000_FFFF_FFFF_F000
+"""PA bits of all of them: below are PCID or CnP, above the ASID."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A guest that stands still: its memory, and each vCPU's root registers."""
+
+    memory: GuestMemory
+    registers: list[dict[str, int]]
+
+
+async def take(guest: Guest) -> Stand:
+    """Map the memory and read the root registers of a paused guest."""
+    async with attach(guest) as gdb:
+        registers = [await _registers(gdb, thread) for thread in await gdb.threads()]
+    return Stand(guest.memory(), registers)
+
+
+def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[str, Any]:
+    """Rebuild the tables from the trace, walk the memory, and tell how they differ.
+
+    Raises what the trace's reader raises.
+    """
+    shadow = Shadow(arch.mmu)
+    for events in Trace(run.trace).iter_chunks():
+        shadow.apply(events)
+    roots = _roots(stand, shadow, facts, arch)
+    report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
+    return {
+        **asdict(report),
+        "roots": len(roots),
+        "inconsistencies": shadow.inconsistencies,
+        "inconsistency_details": shadow.details,
+    }
+
+
+async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for name in _ROOTS:
+        try:
+            values |= await gdb.registers(thread, [name])
+        except InfraError:  # another architecture's
+            continue
+    if not values:
+        raise InfraError(f"gdb shows no root register of vCPU {thread - 1}; update gdb-multiarch")
+    return values
+
+
+def _roots(stand: Stand, shadow: Shadow, facts: KernelFacts, arch: Arch) -> list[Root]:
+    # Only the number of levels is taken from the trace: registers tell it in ways of their own.
+    loaded = [
+        Root(
+            value & _ROOT_PA,
+            shadow.kernel_levels if name in _KERNEL_ROOTS else shadow.user_levels,
+            "loaded",
+            f"{name} of CPU {cpu}",
+        )
+        for cpu, registers in enumerate(stand.registers)
+        for name, value in registers.items()
+    ]
+    # Any root that maps the kernel shows where the kernel's own is.
+    maps_kernel = next(root for root in reversed(loaded) if root.label.split()[0] in _KERNEL_ROOTS)
+    layout = _layout(facts)
+    window = KernelSpace(stand.memory, arch.mmu, maps_kernel.pa, maps_kernel.levels)
+    kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
+    space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
+    return loaded + mm_roots(space, layout, user_levels=shadow.user_levels)
+
+
+@dataclass
+class _Layout:
+    # What tasks_walk reads, from the kernel's types.
+    init_task: int
+    task_tasks: int
+    task_thread_node: int
+    task_signal: int
+    task_mm: int
+    task_active_mm: int
+    task_pid: int
+    signal_thread_head: int
+    mm_pgd: int
+
+
+def _layout(facts: KernelFacts) -> _Layout:
+    def task(member: str) -> int:
+        return facts.member(f"task_struct.{member}").offset
+
+    return _Layout(
+        init_task=facts.va("init_task"),
+        task_tasks=task("tasks"),
+        task_thread_node=task("thread_node"),
+        task_signal=task("signal"),
+        task_mm=task("mm"),
+        task_active_mm=task("active_mm"),
+        task_pid=task("pid"),
+        signal_thread_head=facts.member("signal_struct.thread_head").offset,
+        mm_pgd=facts.member("mm_struct.pgd").offset,
+    )

@@ -1,0 +1,36 @@
+"""Breaking a kernel on purpose, in its text, while it boots: a checker must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from shootdown.errors import UsageError
+from shootdown.kernel import mutations
+from shootdown.kernel.facts import KernelFacts
+from shootdown.run.experiment import nearest
+from shootdown.vm.guest import Guest
+from shootdown.vm.patch import Patch, patch_text
+
+MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] = {
+    "no-flush": mutations.no_flush,
+}
+
+# The boot CPU runs alone there and the kernel has finished patching its own text (init/main.c).
+_WHERE: Final = "rest_init"
+
+
+def patches(name: str, facts: KernelFacts) -> Sequence[Patch]:
+    """What the mutation changes in this kernel; nothing for an empty name."""
+    if not name:
+        return ()
+    if name not in MUTATIONS:
+        raise UsageError(f"unknown mutation {name!r}{nearest(name, list(MUTATIONS))}")
+    changes = MUTATIONS[name](facts)
+    return [Patch(p.va, (p.old, *p.patched), p.new) for p in changes]
+
+
+async def apply(guest: Guest, facts: KernelFacts, changes: Sequence[Patch]) -> None:
+    """Change the text of a guest that has not run yet, and let it run."""
+    if changes:
+        await patch_text(guest, facts.symbols.va(_WHERE), changes)

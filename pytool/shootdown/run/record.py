@@ -1,0 +1,186 @@
+"""Recording: from an experiment to a run directory with a trace and its audit."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import shootdown
+from shootdown import arch as architectures
+from shootdown.arch import Arch
+from shootdown.errors import GuestCrashError, GuestTimeoutError, InfraError, ShootdownError
+from shootdown.kernel import facts as kernel_facts
+from shootdown.kernel import plan
+from shootdown.kernel.cache import cache_root
+from shootdown.kernel.facts import KernelFacts
+from shootdown.run import artifacts, auditstage, directory, mutate, session, source
+from shootdown.run.directory import RunDir
+from shootdown.run.experiment import Experiment
+from shootdown.run.session import Session
+from shootdown.vm import initramfs
+from shootdown.vm.command import GuestConfig, Sockets
+from shootdown.vm.command import command as qemu_command
+from shootdown.vm.guest import Guest
+from shootdown.vm.process import check_qemu, qemu_version
+
+Tell = Callable[[str], None]
+
+_ENOUGH = 1 << 20
+"""Free bytes below which events that were lost are the disk's fault."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment whose kernel and built files were found."""
+
+    experiment: Experiment
+    arch: Arch
+    facts: KernelFacts
+    config: GuestConfig
+
+
+def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
+    """Boot, run the workloads, stop, audit; everything is written to ``run``.
+
+    A guest that crashes or hangs is told of by the returned Session and guest.json. Raises
+    UsageError and InfraError; the plan and whatever was recorded are in the directory even then.
+    """
+    directory.write_text(run.plan, experiment.to_toml())
+    state = Session()
+    try:
+        with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
+            prepared = prepare(experiment, run, Path(scratch), tell)
+            _write_command(prepared, run)
+            asyncio.run(_record(prepared, run, state, tell))
+            _blame_disk(run)
+    except ShootdownError as error:
+        state.fail("error", error)
+        raise
+    finally:
+        directory.write_json(run.guest, asdict(state))
+    return state
+
+
+def raise_failure(state: Session) -> None:
+    """Raise what a recording without a check has to report."""
+    if state.ended == "crash":
+        raise GuestCrashError(state.message, tail=state.tail)
+    if state.ended == "timeout":
+        raise GuestTimeoutError(state.message, tail=state.tail)
+
+
+def dry_run(experiment: Experiment, tell: Tell) -> str:
+    """The QEMU line of an experiment, as a shell would take it; nothing is started."""
+    with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
+        prepared = prepare(experiment, RunDir(Path("DIR")), Path(scratch), tell)
+        return qemu_line(prepared.config)
+
+
+def qemu_line(config: GuestConfig) -> str:
+    """The QEMU line with DIR for what a run makes for itself."""
+    return shlex.join(qemu_command(config, Sockets(Path("DIR"))))
+
+
+def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> Prepared:
+    """Find the kernel and what was built, write the initramfs below ``scratch``.
+
+    Raises what is wrong with any of them, before a guest is started.
+    """
+    arch = architectures.get(experiment.arch)
+    if not experiment.command and (known := artifacts.workload_names()):
+        session.choose(experiment.workloads, known)
+    check_qemu(arch.machine.qemu)
+    tell(f"kernel {experiment.kernel} for {arch.name}")
+    image = source.image(experiment.kernel, arch, cache_root())
+    facts = kernel_facts.load(image, cache_root())
+    if facts.arch != arch.name:
+        raise InfraError(
+            f"{image} is a kernel for {facts.arch}, not {arch.name}; name another --arch"
+        )
+    archive = scratch / "initramfs.cpio"
+    command = experiment.command
+    extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    rootfs = Path(experiment.rootfs) if experiment.rootfs else None
+    initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
+    config = GuestConfig(
+        arch=arch,
+        kernel=facts.boot_path,
+        initramfs=archive,
+        run_dir=run.path,
+        smp=experiment.smp,
+        mem_mib=experiment.mem,
+        thread="multi" if experiment.thread == "multi" else "single",
+        seed=experiment.seed,
+        plugin=artifacts.plugin() if experiment.plugin else None,
+        plan=run.plugin_plan if experiment.plugin else None,
+        cmdline=tuple(experiment.append.split()),
+        gdb=True,
+        start_paused=bool(experiment.mutate),
+    )
+    return Prepared(experiment, arch, facts, config)
+
+
+def _write_command(prepared: Prepared, run: RunDir) -> None:
+    experiment, facts = prepared.experiment, prepared.facts
+    if prepared.config.plugin:
+        text = plan.make(
+            facts, prepared.arch, ram_size=experiment.mem << 20, thread=experiment.thread
+        )
+        directory.write_text(run.plugin_plan, text)
+    version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
+    value = {
+        "tool": f"shootdown {shootdown.__version__}",
+        "python": platform.python_version(),
+        "host": platform.machine(),
+        "qemu": version,
+        "qemu_line": qemu_line(prepared.config),
+        "arch": experiment.arch,
+        "kernel": {
+            "release": facts.release,
+            "build_id": facts.build_id,
+            "source": experiment.kernel,
+            "image": str(facts.boot_path),
+        },
+        "seed": experiment.seed,
+        "workloads": experiment.workloads,
+        "reproduce": experiment.command_line(),
+    }
+    directory.write_json(run.command, value)
+
+
+async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
+    patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+    stand: auditstage.Stand | None = None
+
+    async def stopped(guest: Guest) -> None:
+        nonlocal stand
+        if prepared.config.plugin:
+            stand = await auditstage.take(guest)
+
+    async with Guest(prepared.config) as guest:
+        await session.live(
+            guest,
+            prepared.experiment,
+            state,
+            begin=lambda: mutate.apply(guest, prepared.facts, patches),
+            stopped=stopped,
+            tell=tell,
+        )
+    if stand:
+        tell("audit")
+        directory.write_json(
+            run.audit, auditstage.compare(stand, prepared.facts, prepared.arch, run)
+        )
+
+
+def _blame_disk(run: RunDir) -> None:
+    with directory.disk_errors(run.path):
+        free = shutil.disk_usage(run.path).free
+    if free < _ENOUGH:
+        raise InfraError(f"the disk of {run.path} is full; make room and record again")
