@@ -7,8 +7,10 @@
 #include "access.h"
 #include "marks.h"
 
+enum { MAPPER_CPU = 0 };
+
 /* Far longer than two passes over the views take, far shorter than an impatient host. */
-static const unsigned int wait_rounds = 50000;
+static const unsigned int wait_rounds = 300000;
 
 static const char *const sight_names[SIGHT_KINDS] = {
 	[SIGHT_ZERO] = "zero",	     [SIGHT_OLD] = "old",   [SIGHT_NEW] = "new",
@@ -47,13 +49,16 @@ static void observer_main(void *data)
 	while (!atomic_load_explicit(&crew->stop, memory_order_relaxed)) {
 		crew->pass(observer);
 		atomic_fetch_add_explicit(&observer->passes, 1, memory_order_release);
+		if (sched_getcpu() != MAPPER_CPU)
+			atomic_fetch_add_explicit(&observer->remote_passes, 1,
+						  memory_order_release);
 		cpu_relax();
 	}
 }
 
-static uint64_t passes(const struct observer *observer)
+static uint64_t remote_passes(const struct observer *observer)
 {
-	return atomic_load_explicit(&observer->passes, memory_order_acquire);
+	return atomic_load_explicit(&observer->remote_passes, memory_order_acquire);
 }
 
 void crew_jitter(struct crew *crew)
@@ -67,12 +72,11 @@ bool crew_wait(struct crew *crew)
 	uint64_t before[CREW_MAX_OBSERVERS];
 
 	for (unsigned int i = 0; i < crew->observer_count; i++)
-		before[i] = passes(&crew->observers[i]);
-	for (unsigned int round = 0; round < wait_rounds; round++) {
+		before[i] = remote_passes(&crew->observers[i]);
+	for (unsigned int round = 0; thread_cpus() > 1 && round < wait_rounds; round++) {
 		/* Two passes: the one that runs now may be past the pages that changed. */
 		for (unsigned int i = 0; i < crew->observer_count; i++) {
-			if (crew->observers[i].thread.cpu != ANY_CPU &&
-			    passes(&crew->observers[i]) >= before[i] + 2) {
+			if (remote_passes(&crew->observers[i]) >= before[i] + 2) {
 				crew_jitter(crew);
 				return true;
 			}
@@ -87,7 +91,7 @@ void crew_init(struct crew *crew, const struct job *job)
 {
 	area_small_pages();
 	access_init();
-	thread_become("mapper", 0);
+	thread_become("mapper", MAPPER_CPU);
 	crew->rng.state = job->seed;
 	crew->observer_count = job_option(job, "observers");
 }
@@ -112,7 +116,7 @@ static void start_observers(struct crew *crew)
 			     observer);
 	}
 	for (unsigned int i = 0; i < crew->observer_count; i++)
-		while (!passes(&crew->observers[i]))
+		while (!atomic_load(&crew->observers[i].passes))
 			sched_yield();
 }
 

@@ -28,8 +28,8 @@ struct observer {
 	struct crew *crew;
 	unsigned int index;
 	uint64_t loads, stores, faults, stale, seen[SIGHT_KINDS];
-	_Atomic uint64_t passes;
-} __attribute__((aligned(128))); /* no false sharing */
+	_Atomic uint64_t passes, remote_passes; /* all of them, and those off the mapper's CPU */
+} __attribute__((aligned(128)));		/* no false sharing */
 
 struct crew {
 	struct rng rng;

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "workload.h"
 
 #define TRACING "/sys/kernel/tracing/"
@@ -56,7 +57,7 @@ bool tracing_open(void)
 		tracing_close();
 		return false;
 	}
-	has_tlb = put(TRACING "events/tlb/tlb_flush/enable", "1");
+	has_tlb = ARCH_TRACES_TLB && put(TRACING "events/tlb/tlb_flush/enable", "1");
 	return true;
 }
 

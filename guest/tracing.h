@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the kernel itself says about the calling thread: its tracepoints mmap_lock:* and, where
- * there is one, tlb:tlb_flush. Everything here disturbs what it measures, so nothing is called
+ * the architecture calls it, tlb:tlb_flush. Everything here disturbs what it measures, so nothing is called
  * between the begin and the end of a phase.
  */
 #ifndef TRACING_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct tracing_counts {
+	/* A downgrade is told as a read acquisition, and ends with the one release of both. */
 	uint64_t lock_acquired_write, lock_acquired_read, lock_released;
 	uint64_t tlb_flush_events; /* address-space switches left out */
 	uint64_t tlb_flush_pages;  /* sum over the events that name their pages */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "area.h"
+#include "channel.h"
 #include "marks.h"
 #include "rng.h"
 #include "spread.h"
@@ -184,6 +185,20 @@ static void spread(void)
 	spread_unmap(memory, SPREAD_TABLES);
 }
 
+/* Kernels with little memory start with huge pages off. */
+static void allow_huge(void)
+{
+	int file = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDWR | O_CLOEXEC);
+	char now[64] = "";
+
+	if (file < 0)
+		return;
+	if (read(file, now, sizeof(now) - 1) > 0 && strstr(now, "[never]") &&
+	    pwrite(file, "madvise", 7, 0) != 7)
+		say("note churn: huge pages stay off: %s", strerror(errno));
+	close(file);
+}
+
 static uint64_t table_kib(pid_t process)
 {
 	unsigned long kib = 0;
@@ -233,6 +248,7 @@ static int run(const struct job *job)
 	struct rng rng = { job->seed };
 	unsigned int tables = job_option(job, "tables");
 
+	allow_huge();
 	for (uint64_t iteration = 1; iteration <= job->iterations; iteration++) {
 		mark_iter(iteration);
 		execute(&rng);

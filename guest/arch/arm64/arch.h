@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <ucontext.h>
 
-#define ARCH_NAME      "arm64"
-#define ARCH_AGENT_TTY "ttyAMA1"
+#define ARCH_NAME	"arm64"
+#define ARCH_AGENT_TTY	"ttyAMA1"
+/* Whether the kernel's flush code calls the tracepoint tlb:tlb_flush. */
+#define ARCH_TRACES_TLB 0
 
 /* `movz xzr, #(0x5d00 | op)`: the result goes to the zero register. */
 #define arch_mark(op, w, x, y, z)                                                              \

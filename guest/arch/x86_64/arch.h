@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <ucontext.h>
 
-#define ARCH_NAME      "x86_64"
-#define ARCH_AGENT_TTY "ttyS1"
+#define ARCH_NAME	"x86_64"
+#define ARCH_AGENT_TTY	"ttyS1"
+/* Whether the kernel's flush code calls the tracepoint tlb:tlb_flush. */
+#define ARCH_TRACES_TLB 1
 
 /* `nopl 0x53440000|op (%rax,%rax,1)`: computes an address, touches nothing. */
 #define arch_mark(op, w, x, y, z)                                             \
