@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from shootdown.errors import InfraError
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 HELPER = "/usr/lib/apt/apt-helper"
+FRESH = 3600.0
+"""Seconds for which package lists need not be read again."""
 
 # Each on the site that carries the machine's own suites of the same kind. A suite that the mirror
 # does not have is skipped.
@@ -50,7 +53,7 @@ APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::PDiffs "false";
-Acquire::Retries "3";
+Acquire::Retries "2";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
 """
@@ -86,8 +89,14 @@ class PrivateApt:
         (self._state / "apt.conf").write_text(config)
         (self._state / "sources.list").write_text(_sources())
 
-    def update(self) -> None:
-        """Read the lists of every suite the mirror has. Raises InfraError if one cannot be read."""
+    def update(self, *, again: bool) -> None:
+        """Read the lists of every suite the mirror has. Raises InfraError if one cannot be read.
+
+        Lists of the last hour will do, unless ``again``.
+        """
+        updated = self._state / "updated"
+        if not again and updated.exists() and time.time() - updated.stat().st_mtime < FRESH:
+            return
         done = self._run("apt-get", "update", shown=True)
         problems = [
             line[3:]
@@ -98,6 +107,7 @@ class PrivateApt:
         problems = [line for line in problems if "ome index files failed" not in line]
         if done.returncode and problems:
             raise InfraError(f"cannot read Debian's package lists: {problems[0]}")
+        updated.touch()
 
     def search(self, pattern: re.Pattern[str]) -> list[Package]:
         """Every version, in every suite, of the packages whose whole name matches ``pattern``."""

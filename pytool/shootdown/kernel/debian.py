@@ -86,7 +86,7 @@ class _Shelf:
             if not refresh and (known := self._known(name)):
                 return known
             try:
-                return self._fetch(name)
+                return self._fetch(name, refresh)
             except InfraError as error:
                 old = None if refresh else self._recorded(name)
                 if old is None:
@@ -120,8 +120,10 @@ class _Shelf:
         text = (str(about.get(key)) for key in ("package", "version", "suite"))
         return FetchedKernel(self.root / release / "vmlinuz", *text)
 
-    def _fetch(self, name: str) -> FetchedKernel:
+    def _fetch(self, name: str, refresh: bool) -> FetchedKernel:
         apt = PrivateApt(self._apt, self._arch.machine.debian)
+        print(f"looking up Debian kernel {name} for {self._arch.name}", file=sys.stderr, flush=True)
+        apt.update(again=refresh)
         wanted = self._look_up(name, apt)
         kernel = self._entry(wanted.release)
         if kernel is None or kernel.version != wanted.package.version:
@@ -136,8 +138,6 @@ class _Shelf:
     def _look_up(self, name: str, apt: PrivateApt) -> Candidate:
         """The newest kernel of that name in any suite."""
         debian = self._arch.machine.debian
-        print(f"looking up Debian kernel {name} for {debian}", file=sys.stderr, flush=True)
-        apt.update()
         every = candidates(apt.search(pattern(debian)), debian)
         named = [candidate for candidate in every if candidate.named(name)]
         if not named:
@@ -150,6 +150,8 @@ class _Shelf:
 
     def _store(self, wanted: Candidate, deb: Path) -> None:
         """Make an entry of the image in the package file ``deb``, which is used up."""
+        for left_by_a_killed_process in self.root.glob(".fetch-*"):
+            shutil.rmtree(left_by_a_killed_process)
         with TemporaryDirectory(dir=self.root, prefix=".fetch-") as name:
             staged = Path(name)
             _unpack(deb, wanted.release, staged)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cmp_to_key
+from itertools import groupby, zip_longest
 
 from shootdown.kernel.apt import Package
 
@@ -59,22 +60,34 @@ def candidates(packages: Iterable[Package], architecture: str) -> list[Candidate
     return sorted(best, key=lambda candidate: order(candidate.package.version))
 
 
-def order(version: str) -> tuple[object, ...]:
-    """A sort key for package versions without an epoch, as dpkg compares them.
+def compare(left: str, right: str) -> int:
+    """-1, 0 or 1 as package version ``left`` is older than, as old as or newer than ``right``.
 
-    The rules of deb-version(7): digits count as numbers, ``~`` comes before the end of the text,
-    letters before all other signs. So 6.12~rc1-1 < 6.12-1~bpo12+1 < 6.12-1 < 6.12.1-1.
+    The rules of deb-version(7), without epochs: digits count as numbers, ``~`` comes before the end
+    of the text, letters before all other signs. So 6.12~rc1-1 < 6.12-1~bpo12+1 < 6.12-1 < 6.12.1-1.
     """
-    upstream, _, revision = version.rpartition("-")
-    return (*_parts(upstream), *_parts(revision)) if upstream else _parts(version)
+    for part, other in zip(_split(left), _split(right), strict=True):
+        for one, two in zip_longest(_pairs(part), _pairs(other), fillvalue=_END):
+            if one != two:
+                return -1 if one < two else 1
+    return 0
 
 
-def _parts(text: str) -> tuple[object, ...]:
-    # Text and number in turn, with an empty pair at the end.
+order = cmp_to_key(compare)
+
+_END = ((0,), 0)
+
+
+def _split(version: str) -> tuple[str, str]:
+    """The upstream version, and Debian's revision of it."""
+    upstream, dash, revision = version.rpartition("-")
+    return (upstream, revision) if dash else (revision, "")
+
+
+def _pairs(text: str) -> list[tuple[tuple[int, ...], int]]:
+    """The text as pairs of signs and a number, made comparable."""
     pairs = re.findall(r"(\D*)(\d*)", text)
-    return tuple(
-        part for signs, digits in pairs for part in ((*map(_weight, signs), 0), int(digits or 0))
-    )
+    return [((*map(_weight, signs), 0), int(digits or 0)) for signs, digits in pairs]
 
 
 def _weight(sign: str) -> int:
