@@ -23,7 +23,7 @@ from shootdown.kernel.facts_needs import NEEDS
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 

@@ -100,21 +100,26 @@ def _empty_lists(words: NDArray[np.uint64], va: int) -> list[int]:
     return [8 * index for index in np.flatnonzero(heads).tolist()]
 
 
-def _swapper_pg_dir(image: KernelImage, table: SymbolTable, btf: Btf) -> int | None:
-    """``init_mm.pgd`` is initialised with it."""
-    mm = table.get("init_mm") or _init_mm(image, table, btf)
-    return image.word(mm + btf.member("mm_struct.pgd").offset) if mm else None
+def _swapper_pg_dir(image: KernelImage, table: SymbolTable, _: Btf) -> int | None:
+    """``early_fixmap_init`` compares with it (``in_swapper_pgdir``); its tables are in ``.bss``."""
+    return _page_formed(image, table, "early_fixmap_init", bss=False)
 
 
 def _bm_pte(image: KernelImage, table: SymbolTable, _: Btf) -> int | None:
-    """``__set_fixmap`` stores into it: the page in ``.bss`` whose address it forms."""
+    """``__set_fixmap`` stores into it, in ``.bss``."""
+    return _page_formed(image, table, "__set_fixmap", bss=True)
+
+
+def _page_formed(image: KernelImage, table: SymbolTable, name: str, *, bss: bool) -> int | None:
+    """The one page whose address a function forms, among those in ``.bss`` or outside it."""
     extent = _extent(image)
-    if extent is None or "__set_fixmap" not in table:
+    if extent is None or name not in table:
         return None
-    bss = max(segment.end for segment in image.segments)
-    start, end = table.extent("__set_fixmap")
-    formed = _addresses_formed(image.read(start, end - start), start)
-    return _only({va for va in formed if bss <= va < extent[1] and va % _PAGE == 0})
+    file_end = max(segment.end for segment in image.segments)
+    first, end = (file_end, extent[1]) if bss else (extent[0], file_end)
+    start, stop = table.extent(name)
+    formed = _addresses_formed(image.read(start, stop - start), start)
+    return _only({va for va in formed if first <= va < end and va % _PAGE == 0})
 
 
 def _addresses_formed(data: bytes, va: int) -> Iterator[int]:
