@@ -71,6 +71,7 @@ def _mappings(facts: KernelFacts, spec: Spec, ram: int) -> Iterator[str]:
     yield f"image {first:#x} {end - first:#x} {spec.image_pa(facts, first)}  # _text to _end"
     yield f"slow_table {spec.slow_table(facts):#x}"
     yield f"kernel_root {facts.va(spec.kernel_root):#x}  # {spec.kernel_root}"
+    yield f"percpu {facts.va('__per_cpu_offset'):#x}  # __per_cpu_offset"
 
 
 def _watches(facts: KernelFacts, spec: Spec) -> Iterator[str]:
