@@ -1,0 +1,258 @@
+"""The guest as the trace tells of it, and the hooks that rules and measurements hang on.
+
+``Machine.run`` feeds every event to the parts of the model (page tables, TLBs, tasks) and tells its
+listeners what it meant. Rules and measurements never look at raw events' effects themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from shootdown import arch as arches
+from shootdown.model import stream
+from shootdown.model.listener import HOOKS, Listener
+from shootdown.model.pagetables import span_of
+from shootdown.model.space import Leaf, Space
+from shootdown.model.stream import Event
+from shootdown.model.tasks import Tasks, text
+from shootdown.model.tlb import Reason, Records, Stale, Superseded, Tlb
+from shootdown.model.tlb_arm64 import Arm64Tlb
+from shootdown.model.tlb_x86 import X86Tlb
+from shootdown.trace.schema import Kind, Mark, Probe, Watch
+from shootdown.trace.types import Events
+
+TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
+
+
+class Machine:
+    """The whole model. Raises UsageError for an unknown architecture."""
+
+    def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
+        self.arch: Final = arches.get(arch)
+        self.space: Final = Space(self.arch.mmu)
+        self.records: Final = Records()
+        self.tlb: Final = TLBS[self.arch.name](self.records)
+        self.tasks: Final = Tasks(self.arch.kernel.syscalls)
+        self.phase = ""
+        """Name of the phase (Mark.BEGIN, Mark.END) the guest is in."""
+        self.flushes: Final[Counter[int]] = Counter()
+        """Invalidations by FlushOp."""
+        self.sequel = stream.Sequel(stream.NONE)
+        """Looks ahead in the events of ``run``."""
+        self._mm_of: dict[int, int] = {}
+        self._linear = 0
+        self._since: dict[int, int] = {}
+        self._listeners: list[Listener] = list(listeners)
+        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        self._handlers: dict[int, Callable[[Event], None]] = {
+            Kind.ARMED: self._armed,
+            Kind.ROOT_LEARN: self.space.apply,
+            Kind.ROOT_FORGET: self._root_forget,
+            Kind.TABLE_LINK: self._table_link,
+            Kind.TABLE_SLOT: self.space.apply,
+            Kind.TABLE_UNLINK: self.space.apply,
+            Kind.PTE_WRITE: self._pte_write,
+            Kind.FLUSH: self._flush,
+            Kind.BARRIER: self._barrier,
+            Kind.ROOT_LOAD: self._root_load,
+            Kind.WATCH: self._watch,
+            Kind.WATCH_INIT: self._watch,
+            Kind.PROBE: self._probe,
+            Kind.PROBE_MORE: self._probe_more,
+            Kind.RET_USER: self._return,
+            Kind.MARK: self._mark,
+            Kind.OBS: self._observe,
+        }
+
+    def listen(self, listener: Listener) -> None:
+        """Add a listener; all hear of an event in the order they were added."""
+        self._listeners.append(listener)
+
+    def run(self, events: Events) -> None:
+        """Feed a whole trace, in the order of ``seq``."""
+        self._hooks = {name: self._hearers(name) for name in HOOKS}
+        self.sequel = stream.Sequel(events)
+        for event in stream.stream(events, self._handlers):
+            self._handlers[event.kind](event)
+
+    def can_use(self, cpu: int, tag: int) -> bool:
+        """Whether user code could make the CPU use an entry of the tag as things are.
+
+        Not so while it borrows the address space lazily (E3), is inside switch_mm (E4), or has
+        another one loaded (E5).
+        """
+        state = self.tasks.cpu(cpu)
+        return not state.lazy and not state.switching and self.tlb.loaded(cpu, tag)
+
+    def mm(self, root: int) -> int:
+        """VA of the mm_struct that owns the root table; the root's PA when that is not known."""
+        return self._mm_of.get(root, root)
+
+    def covers(self, old: int, new: int, level: int) -> bool:
+        """Whether a copy of the leaf ``old`` can do nothing that the leaf ``new`` does not allow.
+
+        So it is with upgrades in place (E1) and changes of accessed, dirty and software bits (E2).
+        """
+        mmu = self.arch.mmu
+        return (
+            mmu.leaf(new, level)
+            and mmu.target(old, level) == mmu.target(new, level)
+            and mmu.permits(old, level) <= mmu.permits(new, level)
+        )
+
+    def _hearers(self, name: str) -> list[Callable[..., None]]:
+        silent = getattr(Listener, name)
+        return [getattr(x, name) for x in self._listeners if getattr(type(x), name) is not silent]
+
+    def _tell(self, hook: str, *args: Any) -> None:
+        for hear in self._hooks[hook]:
+            hear(*args)
+
+    # Page tables.
+
+    def _table_link(self, event: Event) -> None:
+        self.space.apply(event)
+        self._tell("linked", event.b, event)
+
+    def _root_forget(self, event: Event) -> None:
+        # E7: nobody can run there any more. arm64 leaves its leaf entries to the ASID rollover.
+        self.space.apply(event)
+        self.records.forget(event.b)
+        self.tlb.forget(event.b)
+        self._mm_of.pop(event.b, None)
+        self._tell("forgotten", event.b)
+
+    def _pte_write(self, event: Event) -> None:
+        root = self.space.root_of(event.a)
+        if root:
+            self._take_away(root, event)
+        self.space.apply(event)
+        mmu = self.arch.mmu
+        if mmu.valid(event.c, event.level):
+            self._since[event.a] = event.seq
+        if root and mmu.leaf(event.c, event.level):
+            self._install(root, Leaf(event.a, event.d, event.level, event.c), event)
+
+    def _take_away(self, root: int, event: Event) -> None:
+        mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
+        leaf = Leaf(event.a, event.d, level, old)
+        if mmu.leaf(old, level):
+            if not self.covers(old, new, level):
+                self._supersede(root, leaf, self._reason(leaf, new), event)
+        elif mmu.table(old, level):
+            if mmu.table(new, level) and mmu.target(new, level) == mmu.target(old, level):
+                return
+            below = list(self.space.leaves(old, level))
+            self._supersede(root, leaf, "table", event)
+            for hanging in below:
+                self._supersede(root, hanging, "table", event)
+
+    def _reason(self, old: Leaf, new: int) -> Reason:
+        mmu = self.arch.mmu
+        if not mmu.leaf(new, old.level):
+            return "replaced" if mmu.table(new, old.level) else "unmapped"
+        same = mmu.target(old.entry, old.level) == mmu.target(new, old.level)
+        return "permission" if same else "replaced"
+
+    def _supersede(self, root: int, old: Leaf, reason: Reason, event: Event) -> None:
+        mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
+        holders = self.tlb.holders(root, self._since.get(old.slot, 0))
+        what = Superseded(
+            root=root,
+            va=old.va,
+            end=old.va + span_of(old.level),
+            level=old.level,
+            is_table=mmu.table(old.entry, old.level),
+            old=old.entry,
+            new=event.c if old.slot == event.a else 0,
+            target=mmu.target(old.entry, old.level),
+            reason=reason,
+            seq=event.seq,
+            icount=event.icount,
+            pc=event.pc,
+            cpu=event.cpu,
+            task=str(task),
+            call=task.call,
+            holders=tuple(cpu for cpu, _ in holders),
+        )
+        stales = [Stale(cpu, tag, what) for cpu, tag in holders]
+        for stale in stales:
+            self.records.add(stale)
+        if task.call is not None:
+            task.call.took.append(what)
+        self._tell("superseded", what, stales)
+
+    def _install(self, root: int, leaf: Leaf, event: Event) -> None:
+        # E15, M6: what was cleared and comes back was never gone; when narrower, it was narrowed.
+        back: dict[Superseded, list[Stale]] = {}
+        for stale in self.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
+            what = stale.what
+            if what.is_table or (what.va, what.level) != (leaf.va, leaf.level):
+                continue
+            if self.covers(what.old, leaf.entry, leaf.level):
+                back.setdefault(what, []).append(stale)
+            elif what.target == self.arch.mmu.target(leaf.entry, leaf.level):
+                what.reason, what.new = "permission", leaf.entry
+        for what, stales in back.items():
+            what.restored = True
+            self.records.drop(stales)
+            self._tell("restored", what, stales, event)
+        self._tell("installed", root, leaf, event)
+
+    # CPUs.
+
+    def _ended(self, stales: Iterable[Stale], event: Event) -> None:
+        for stale in stales:
+            self._tell("ended", stale, event)
+
+    def _flush(self, event: Event) -> None:
+        self.flushes[event.id] += 1
+        self._ended(self.tlb.flush(event), event)
+
+    def _barrier(self, event: Event) -> None:
+        self._ended(self.tlb.barrier(event), event)
+
+    def _root_load(self, event: Event) -> None:
+        self.tasks.root_load(event)
+        self._ended(self.tlb.root_load(event), event)
+
+    def _probe(self, event: Event) -> None:
+        if event.id == Probe.FAULT:
+            self._tell("faulted", event)
+            self._ended(self.tlb.fault(event), event)
+        else:
+            self.tasks.probe(event, self.tlb.root(event.cpu))
+
+    def _probe_more(self, event: Event) -> None:
+        self.tasks.probe_more(event)
+        call = self.tasks.cpu(event.cpu).task.call
+        if event.id == Probe.SYSCALL and call is not None:
+            self._tell("entered", call, event)
+
+    def _return(self, event: Event) -> None:
+        call = self.tasks.return_to_user(event)
+        if call is not None:
+            self._tell("returned", call, event)
+            call.took.clear()
+        self._tell("user", event)
+
+    def _watch(self, event: Event) -> None:
+        if event.id == Watch.MM_PGD and event.c:
+            self._mm_of[event.c - self._linear & (1 << 64) - 1] = event.d
+        else:
+            self.tasks.watch(event)
+
+    def _armed(self, event: Event) -> None:
+        self._linear = event.a - event.b
+
+    def _mark(self, event: Event) -> None:
+        self.tasks.mark(event)
+        if event.id == Mark.BEGIN:
+            self.phase = text(event.a, event.b)
+        elif event.id == Mark.END:
+            self.phase = ""
+
+    def _observe(self, event: Event) -> None:
+        self._tell("observed", event)

@@ -1,0 +1,108 @@
+"""What other threads saw of a range while a system call was changing it.
+
+For every access and fault in the range of an open call (from its entry to its return), by name of
+the thread (Mark.THREAD, else its comm) that ran on the CPU:
+
+* *old*: the page that was there when the call began, and the tables still said so;
+* *stale*: that page, although the entry had certainly been taken away before;
+* *new*: another page than that;
+* *fault*: a page fault.
+
+Accesses are counted as recorded: equal ones in a row are one record.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shootdown.model.listener import Listener
+from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import Call, area, operation
+from shootdown.model.tlb import Stale, Superseded
+
+
+@dataclass(slots=True, eq=False)
+class _Change:
+    call: Call
+    operation: str
+    start: int
+    end: int
+    before: dict[int, int | None]
+    """PA by page number, as of the call's entry."""
+    taken: dict[int, int] = field(default_factory=dict)
+    """Number of the store that superseded a page's entry, by page number."""
+
+
+class Observers(Listener):
+    """Watches on a machine; ``seen`` has counts by operation and thread.
+
+    ``pages`` are the numbers of the pages (VA >> 12) that the trace has accesses for.
+    """
+
+    def __init__(self, machine: Machine, pages: Iterable[int]) -> None:
+        self._machine: Final = machine
+        self._pages: Final = sorted(pages)
+        self._open: dict[Call, _Change] = {}
+        self.seen: Final[dict[str, dict[str, Counter[str]]]] = {}
+
+    def entered(self, call: Call, event: Event) -> None:
+        """Remember what the range maps to."""
+        name = operation(call)
+        start, end = area(call)
+        first = bisect_left(self._pages, start >> PAGE_SHIFT)
+        pages = self._pages[first : bisect_left(self._pages, end >> PAGE_SHIFT)]
+        if name and pages:
+            walk = self._machine.space.translate
+            before = {page: walk(call.root, page << PAGE_SHIFT) for page in pages}
+            self._open[call] = _Change(call, name, start, end, before)
+
+    def returned(self, call: Call, event: Event) -> None:
+        """The call is over."""
+        self._open.pop(call, None)
+
+    def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        """From here on the old page is stale."""
+        for change in self._open.values():
+            if change.call.root == what.root and not what.is_table:
+                for page in change.before:
+                    if what.va <= page << PAGE_SHIFT < what.end:
+                        change.taken.setdefault(page, what.seq)
+
+    def observed(self, event: Event) -> None:
+        """A thread has used the range."""
+        for change in self._changes(event):
+            self._count(change, event, self._word(change, event))
+
+    def faulted(self, event: Event) -> None:
+        """A thread has faulted in the range."""
+        for change in self._changes(event):
+            self._count(change, event, "fault")
+
+    def _changes(self, event: Event) -> list[_Change]:
+        if not self._open:
+            return []
+        root = self._machine.tlb.root(event.cpu)
+        return [
+            change
+            for change in self._open.values()
+            if change.call.root == root and change.start <= event.a < change.end
+        ]
+
+    def _word(self, change: _Change, event: Event) -> str:
+        page = event.a >> PAGE_SHIFT
+        if event.b & -PAGE_SIZE != change.before.get(page):
+            return "new"
+        # The number is drawn after the access: only the record before it bounds its age.
+        taken = change.taken.get(page)
+        return "stale" if taken is not None and event.prev > taken else "old"
+
+    def _count(self, change: _Change, event: Event, word: str) -> None:
+        task = self._machine.tasks.cpu(event.cpu).task
+        threads = self.seen.setdefault(change.operation, {})
+        threads.setdefault(task.name or task.comm or "?", Counter())[word] += 1

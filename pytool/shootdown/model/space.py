@@ -1,0 +1,125 @@
+"""The user half of the page tables, followed event by event, as far as the TLB model needs them.
+
+``pagetables.Shadow`` rebuilds all tables from arrays of events, for the audit; the model asks other
+things, after every single store: which address space a slot
+belongs to, what an address translates to now, what hangs below a table pointer, and how many leaves
+map a page. A table that two roots share (hugetlb PMD sharing) counts for the root it was first
+reached from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from shootdown.arch.base import Mmu
+from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
+from shootdown.model.stream import Event
+from shootdown.trace.schema import Kind
+
+_SLOT: Final = 8
+
+
+class Leaf(NamedTuple):
+    """A valid entry that maps memory: its slot's PA, first VA, level and raw value."""
+
+    slot: int
+    va: int
+    level: int
+    entry: int
+
+
+@dataclass(slots=True)
+class _Table:
+    root: int
+    va: int
+    level: int
+    slots: dict[int, int] = field(default_factory=dict)
+    """Non-zero entries by index."""
+
+
+class Space:
+    """The user page tables as of the last event applied."""
+
+    def __init__(self, mmu: Mmu) -> None:
+        self._mmu = mmu
+        self._tables: dict[int, _Table] = {}
+        self.mapped: Counter[int] = Counter()
+        """How many level 1 leaves map the page at a PA."""
+
+    def apply(self, event: Event) -> None:
+        """Follow a ROOT_LEARN, TABLE_LINK, TABLE_SLOT, TABLE_UNLINK, ROOT_FORGET or PTE_WRITE."""
+        match event.kind:
+            case Kind.PTE_WRITE | Kind.TABLE_SLOT:
+                self._store(event)
+            case Kind.ROOT_LEARN:
+                self._tables[event.b] = _Table(event.b, 0, event.level)
+            case Kind.TABLE_LINK:
+                self._tables[event.b] = _Table(event.d, event.c, event.level)
+            case Kind.TABLE_UNLINK | Kind.ROOT_FORGET:
+                self._forget(event.b)
+
+    def root_of(self, slot: int) -> int:
+        """PA of the root table above the slot at a PA, 0 when the table is not known."""
+        table = self._tables.get(slot & -PAGE_SIZE)
+        return table.root if table else 0
+
+    def walk(self, root: int, va: int) -> Leaf | None:
+        """The leaf that translates ``va`` below ``root`` now; None when there is none."""
+        pa: int | None = root
+        while pa is not None and (table := self._tables.get(pa)):
+            index = index_of(va, table.level)
+            entry = table.slots.get(index, 0)
+            first = table.va + index * span_of(table.level)
+            if self._mmu.leaf(entry, table.level):
+                return Leaf(pa + index * _SLOT, first, table.level, entry)
+            pa = self._child(entry, table.level)
+        return None
+
+    def translate(self, root: int, va: int) -> int | None:
+        """PA of the page that ``va`` is in now; None when it is not mapped."""
+        leaf = self.walk(root, va)
+        if leaf is None:
+            return None
+        return (self._mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE
+
+    def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
+        """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
+        pa = self._child(entry, level)
+        table = self._tables.get(pa) if pa is not None else None
+        if pa is None or table is None or table.level >= level:
+            return
+        for index, below in table.slots.items():
+            if self._mmu.leaf(below, table.level):
+                va = table.va + index * span_of(table.level)
+                yield Leaf(pa + index * _SLOT, va, table.level, below)
+            else:
+                yield from self.leaves(below, table.level)
+
+    def _child(self, entry: int, level: int) -> int | None:
+        return self._mmu.target(entry, level) if self._mmu.table(entry, level) else None
+
+    def _store(self, event: Event) -> None:
+        table = self._tables.get(event.a & -PAGE_SIZE)
+        if table is None:
+            return
+        index = event.a % PAGE_SIZE // _SLOT
+        self._count(table.slots.pop(index, 0), table.level, -1)
+        if event.c:
+            table.slots[index] = event.c
+            self._count(event.c, table.level, 1)
+
+    def _forget(self, pa: int) -> None:
+        table = self._tables.pop(pa, None)
+        if table is not None:
+            for entry in table.slots.values():
+                self._count(entry, table.level, -1)
+
+    def _count(self, entry: int, level: int, by: int) -> None:
+        if level == 1 and self._mmu.leaf(entry, 1):
+            page = self._mmu.target(entry, 1)
+            self.mapped[page] += by
+            if not self.mapped[page]:
+                del self.mapped[page]

@@ -1,0 +1,154 @@
+"""System calls that promise something about translations, and what exactly they promise.
+
+When such a call returns with success, nobody may go on using the entries it took away. The promise
+is about address ranges of the caller's address space; what it says follows the kernel's code:
+
+* ``munmap``, ``mmap(MAP_FIXED)`` and ``madvise`` (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_REMOVE)
+  visit every entry of their range, under its page-table lock, and leave none behind.
+* ``mprotect`` promises that nobody has more than the new protection. Without a change of protection
+  it returns early (mm/mprotect.c, mprotect_fixup()), so it promises nothing about entries that
+  permit no more than it was asked for.
+* ``mremap`` promises for the range that moved away, the range it moved to, and a tail that was cut
+  off. Where nothing moved it looks at no entry (mm/mremap.c).
+* ``fork`` takes away the right to write, of what the call itself write-protected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from shootdown.arch.base import Arch
+
+if TYPE_CHECKING:
+    from shootdown.model.tlb import Superseded
+
+MAP_FIXED: Final = 0x10
+CLONE_VM: Final = 0x100
+PROT_WRITE: Final = 2
+PROT_EXEC: Final = 4
+ADVICE: Final = {4: "MADV_DONTNEED", 9: "MADV_REMOVE", 24: "MADV_DONTNEED_LOCKED"}
+
+_PAGE: Final = 4096
+_USER_VA: Final = (1 << 56) - 1  # arm64 ignores the top byte of user addresses
+_ARGUMENTS: Final = 6
+_WORD: Final = (1 << 64) - 1
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A system call, from its entry on.
+
+    ``root`` is the PA of the user root table loaded at entry, ``task`` the task_struct, ``end`` the
+    number of the first return to user mode (0 until then) and ``result`` what it returned.
+    """
+
+    name: str
+    args: list[int]
+    seq: int
+    cpu: int
+    root: int
+    task: int
+    end: int = 0
+    result: int = 0
+    took: list[Superseded] = field(default_factory=list)
+    """What the calling task took away while the call was open."""
+
+    def arg(self, number: int) -> int:
+        """One argument, 0 when it was not recorded."""
+        return self.args[number] if number < len(self.args) else 0
+
+
+@dataclass(frozen=True)
+class Promise:
+    """VA ranges (start inclusive, end exclusive), and which entries must be gone from them."""
+
+    operation: str
+    ranges: tuple[tuple[int, int], ...]
+    broken_by: Callable[[Superseded], bool]
+    own: bool = False
+    """Only what the call itself superseded counts."""
+
+
+def operation(call: Call | None) -> str:
+    """What reports call it, as ``munmap`` or ``mmap(MAP_FIXED)``; empty when none of ours."""
+    name = _OPERATIONS.get(call.name) if call else None
+    return name(call) if name and call else ""
+
+
+def area(call: Call) -> tuple[int, int]:
+    """The VA range (end exclusive) that the first two arguments name; empty for a fork."""
+    return (0, 0) if operation(call) == "fork" else _range(call.arg(0), call.arg(1))
+
+
+def promise(call: Call, arch: Arch) -> Promise | None:
+    """What a call that has returned promises; None when it failed or is none of ours."""
+    name = operation(call)
+    if not name or call.result >= arch.kernel.syscall_fail_from:
+        return None
+    match name:
+        case "mremap":
+            return Promise(name, _moved(call), _anything)
+        case "mprotect":
+            return Promise(name, (_range(call.arg(0), call.arg(1)),), _more_than(call, arch))
+        case "fork":
+            return Promise(name, ((0, _USER_VA + 1),), _lost_write(arch), own=True)
+    return Promise(name, (_range(call.arg(0), call.arg(1)),), _anything)
+
+
+def _advice(call: Call) -> str:
+    advice = ADVICE.get(call.arg(2))
+    return f"madvise({advice})" if advice else ""
+
+
+_OPERATIONS: Final[dict[str, Callable[[Call], str]]] = {
+    "mmap": lambda call: "mmap(MAP_FIXED)" if call.arg(3) & MAP_FIXED else "",
+    "munmap": lambda call: "munmap",
+    "mprotect": lambda call: "mprotect",
+    "pkey_mprotect": lambda call: "mprotect",
+    "mremap": lambda call: "mremap",
+    "madvise": _advice,
+    "fork": lambda call: "fork",
+    "clone": lambda call: "" if call.arg(0) & CLONE_VM else "fork",
+    # The flags of clone3 are in memory; with CLONE_VM it write-protects nothing.
+    "clone3": lambda call: "fork",
+}
+
+
+def _range(start: int, size: int) -> tuple[int, int]:
+    start &= _USER_VA
+    return start, start + (size + _PAGE - 1 & -_PAGE & _WORD)
+
+
+def _moved(call: Call) -> tuple[tuple[int, int], ...]:
+    old, old_size, new_size = call.arg(0), call.arg(1), call.arg(2)
+    if call.result != old & _USER_VA:
+        return _range(old, old_size), _range(call.result, new_size)
+    if new_size < old_size:
+        return ((_range(old, new_size)[1], _range(old, old_size)[1]),)
+    return ()
+
+
+def _anything(what: Superseded) -> bool:
+    return True
+
+
+def _more_than(call: Call, arch: Arch) -> Callable[[Superseded], bool]:
+    protection = call.arg(2)
+    # Any access but none at all includes reading: no CPU here maps write-only pages.
+    allowed = {"read"} if protection else set()
+    allowed |= {"write"} if protection & PROT_WRITE else set()
+    allowed |= {"exec"} if protection & PROT_EXEC else set()
+
+    def test(what: Superseded) -> bool:
+        return not what.is_table and not arch.mmu.permits(what.old, what.level) <= allowed
+
+    return test
+
+
+def _lost_write(arch: Arch) -> Callable[[Superseded], bool]:
+    def test(what: Superseded) -> bool:
+        return what.reason == "permission" and arch.mmu.writable(what.old, what.level)
+
+    return test

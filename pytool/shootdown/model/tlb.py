@@ -1,0 +1,226 @@
+"""What a CPU may still cache: the superseded entries that no invalidation has removed yet.
+
+A CPU may hold any valid entry that was in memory while its address space was loaded
+(speculative walks included), until an invalidation that covers it. Entries that are still in
+memory can do no harm, so only *superseded* ones are kept: a record comes to life at the store that
+replaces the entry, once for each CPU and tag that may hold it, and ends with the invalidation's
+true effect. Table pointers are kept too: a walk cache may lead through a table that is gone.
+
+The tag tells one address space from another in a TLB: the root table without PCIDs on x86, the
+ASID on arm64. Addresses of the kernel's half are the kernel's affair and are ignored here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import Call
+from shootdown.trace.schema import FlushOp
+
+EVERYWHERE: Final = 1 << 64
+"""End (exclusive) of the range that holds every VA."""
+
+Reason = Literal["unmapped", "replaced", "permission", "table"]
+"""Why an entry counts as superseded: it is gone, points elsewhere, permits less, or hung below
+a table that was unlinked."""
+
+
+@dataclass(slots=True, eq=False)
+class Superseded:
+    """A valid entry of user space that a store took away.
+
+    ``va``..``end`` (exclusive) is what it translated; ``old`` and ``new`` are the raw entries;
+    ``target`` is the PA of the first mapped byte, or of the table it pointed to. ``seq``,
+    ``icount``, ``pc`` and ``cpu`` are those of the store; ``task`` names who ran there and ``call``
+    is its open system call. ``holders`` are the CPUs that may have a copy. ``restored`` says that
+    the same translation came back before anybody could miss it.
+    """
+
+    root: int
+    va: int
+    end: int
+    level: int
+    is_table: bool
+    old: int
+    new: int
+    target: int
+    reason: Reason
+    seq: int
+    icount: int
+    pc: int
+    cpu: int
+    task: str
+    call: Call | None
+    holders: tuple[int, ...]
+    restored: bool = False
+
+    def page(self, va: int) -> int:
+        """PA of the page that ``va`` had through the old leaf."""
+        return (self.target + (va - self.va)) & -PAGE_SIZE
+
+
+@dataclass(slots=True, eq=False)
+class Stale:
+    """One CPU's possible copy of a superseded entry, under one tag."""
+
+    cpu: int
+    tag: int
+    what: Superseded
+    alive: bool = True
+
+
+class Tlb(Protocol):
+    """The stale entries of all CPUs; one class per architecture.
+
+    The methods that take an event return the records whose life it ended.
+    """
+
+    modelled: frozenset[FlushOp]
+    """The invalidations whose effect it knows; others remove nothing."""
+
+    def root_load(self, event: Event) -> list[Stale]:
+        """A root register was loaded (ROOT_LOAD)."""
+        ...
+
+    def flush(self, event: Event) -> list[Stale]:
+        """An invalidation ran (FLUSH)."""
+        ...
+
+    def barrier(self, event: Event) -> list[Stale]:
+        """A barrier ran (BARRIER)."""
+        ...
+
+    def fault(self, event: Event) -> list[Stale]:
+        """A page fault was taken (Probe.FAULT)."""
+        ...
+
+    def root(self, cpu: int) -> int:
+        """PA of the user root that is loaded on the CPU, 0 when unknown."""
+        ...
+
+    def loaded(self, cpu: int, tag: int) -> bool:
+        """Whether accesses by the CPU are translated under the tag now."""
+        ...
+
+    def holders(self, root: int, valid_since: int) -> list[tuple[int, int]]:
+        """CPU and tag wherever an entry below ``root``, valid since that number, may be cached."""
+        ...
+
+    def forget(self, root: int) -> None:
+        """The root table was given back."""
+        ...
+
+    def remedy(self, stale: Stale) -> str:
+        """The invalidation that would have removed the record, in words."""
+        ...
+
+
+@dataclass(slots=True)
+class _Book:
+    """The records of one CPU and tag: pages by number, everything wider in a list."""
+
+    pages: dict[int, list[Stale]] = field(default_factory=dict)
+    wide: list[Stale] = field(default_factory=list)
+
+    def add(self, stale: Stale) -> None:
+        what = stale.what
+        if what.is_table or what.level > 1:
+            self.wide.append(stale)
+        else:
+            self.pages.setdefault(what.va >> PAGE_SHIFT, []).append(stale)
+
+    def overlapping(self, start: int, end: int) -> Iterator[Stale]:
+        first, last = start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT
+        if last - first < len(self.pages):
+            numbers: Iterable[int] = range(first, last + 1)
+        else:
+            numbers = [n for n in self.pages if first <= n <= last]
+        for number in numbers:
+            yield from self.pages.get(number, ())
+        yield from (s for s in self.wide if s.what.va < end and start < s.what.end)
+
+    def tables(self) -> Iterator[Stale]:
+        return (s for s in self.wide if s.what.is_table)
+
+    def remove(self, stale: Stale) -> None:
+        what = stale.what
+        if what.is_table or what.level > 1:
+            self.wide.remove(stale)
+            return
+        page = self.pages[what.va >> PAGE_SHIFT]
+        page.remove(stale)
+        if not page:
+            del self.pages[what.va >> PAGE_SHIFT]
+
+
+class Records:
+    """All living records, found by CPU, tag and address."""
+
+    def __init__(self) -> None:
+        self._books: dict[tuple[int, int], _Book] = {}
+
+    def add(self, stale: Stale) -> None:
+        """Keep a record until it is taken."""
+        self._books.setdefault((stale.cpu, stale.tag), _Book()).add(stale)
+
+    def of(self, *, cpu: int | None = None, tag: int | None = None) -> list[tuple[int, int]]:
+        """CPU and tag wherever there is a record, of one CPU or one tag when given."""
+        return [
+            key
+            for key in self._books
+            if (cpu is None or key[0] == cpu) and (tag is None or key[1] == tag)
+        ]
+
+    def overlapping(self, root: int, start: int, end: int) -> list[Stale]:
+        """Records of entries below ``root`` for a VA in ``start``..``end`` (exclusive)."""
+        return [
+            stale
+            for book in self._books.values()
+            for stale in book.overlapping(start, end)
+            if stale.what.root == root
+        ]
+
+    def take(
+        self,
+        keys: Iterable[tuple[int, int]],
+        start: int = 0,
+        end: int = EVERYWHERE,
+        *,
+        only: Callable[[Stale], bool] | None = None,
+        tables: bool = False,
+    ) -> list[Stale]:
+        """End the life of what ``keys`` hold for ``start``..``end`` (exclusive), and return it.
+
+        ``only`` chooses among the records; ``tables`` adds the table pointers of any address.
+        """
+        taken: list[Stale] = []
+        for key in keys:
+            book = self._books.get(key)
+            if book is None:
+                continue
+            found = {s for s in book.overlapping(start, end) if only is None or only(s)}
+            if tables:
+                found.update(book.tables())
+            for stale in found:
+                book.remove(stale)
+                stale.alive = False
+            taken += sorted(found, key=lambda stale: (stale.what.seq, stale.what.va))
+            if not book.pages and not book.wide:
+                del self._books[key]
+        return taken
+
+    def drop(self, stales: Iterable[Stale]) -> None:
+        """End the life of single records."""
+        for stale in stales:
+            self._books[stale.cpu, stale.tag].remove(stale)
+            stale.alive = False
+
+    def forget(self, root: int) -> list[Stale]:
+        """End the life of all records of entries below ``root``, and return them."""
+        gone = self.overlapping(root, 0, EVERYWHERE)
+        self.drop(gone)
+        return gone

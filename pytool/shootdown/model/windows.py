@@ -1,0 +1,191 @@
+"""How long a CPU might still see what an operation had taken away.
+
+A window opens with the store that supersedes a leaf, for each CPU that may hold a copy, and closes
+with the invalidation's effect there. Its length is in guest instructions of all vCPUs (``icount``).
+Windows on the CPU that did the store are counted apart: they close by program order.
+
+How a window ends:
+
+* *closed*: before the system call returned.
+* *deferred*: after the return, but user code could not use the copy from then on (E3, E4, E5).
+* *outlived*: after the return, and it could be used.
+* *reused*: besides any of these, the old frame got a new use while the copy could be used: it
+  became a page table, or a leaf at another address began to map it although nothing else had
+  mapped it. The latter is also what a page-cache page does that is mapped again elsewhere, without
+  ever having been free; moves by the same call (mremap) are left out. Frames in use through other
+  leaves, or through large pages, are not followed.
+
+A window is *aliased* from the moment another page becomes live at the address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shootdown.model.listener import Listener
+from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SIZE, span_of
+from shootdown.model.space import Leaf
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import Call, operation
+from shootdown.model.tlb import Stale, Superseded
+
+
+@dataclass(slots=True)
+class Windows:
+    """What was measured for one operation; lengths in instructions, of windows on other CPUs."""
+
+    operation: str
+    replacements: int = 0
+    """Live translations that were removed, replaced or narrowed."""
+    lengths: list[int] = field(default_factory=list)
+    aliased: list[int] = field(default_factory=list)
+    """Lengths of the aliased parts, where there were any."""
+    closed: int = 0
+    deferred: int = 0
+    outlived: int = 0
+    reused: int = 0
+    unfinished: int = 0
+    """Still open when the trace ended; not among the lengths."""
+    own: int = 0
+    """Windows on the CPU that did the store."""
+
+    @property
+    def count(self) -> int:
+        """Windows on other CPUs that were closed."""
+        return len(self.lengths)
+
+    def percentile(self, percent: int) -> int:
+        """The smallest length that at least ``percent`` of the windows do not exceed; 0 of none."""
+        if not self.lengths:
+            return 0
+        rank = -(-len(self.lengths) * percent // 100)
+        return sorted(self.lengths)[max(rank, 1) - 1]
+
+    @property
+    def longest(self) -> int:
+        """The longest window, 0 when there is none."""
+        return max(self.lengths, default=0)
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    operation: str
+    sole: bool
+    """Nothing else mapped the frame when the leaf was superseded."""
+    returned: bool = False
+    usable: bool = False
+    """At the return."""
+    reused: bool = False
+    aliased_from: int | None = None
+
+
+class WindowMeter(Listener):
+    """Measures on a machine; ``windows`` has the outcome by operation."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine: Final = machine
+        self._open: dict[Stale, _Open] = {}
+        self._frames: dict[int, list[Stale]] = {}
+        self.windows: Final[dict[str, Windows]] = {}
+
+    def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        """Windows open."""
+        name = operation(what.call)
+        if not name or what.is_table:
+            return
+        self._of(name).replacements += 1
+        sole = what.level == 1 and self._machine.space.mapped[what.target] <= 1
+        for stale in stales:
+            self._open[stale] = _Open(name, sole)
+            if sole:
+                self._frames.setdefault(what.target, []).append(stale)
+
+    def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
+        """Nothing was replaced after all."""
+        opened = [window for stale in stales if (window := self._forget(stale))]
+        if opened:
+            self._of(opened[0].operation).replacements -= 1
+
+    def ended(self, stale: Stale, event: Event) -> None:
+        """A window closes."""
+        window = self._forget(stale)
+        if window is None:
+            return
+        total = self._of(window.operation)
+        if stale.cpu == stale.what.cpu:
+            total.own += 1
+            return
+        total.lengths.append(event.icount - stale.what.icount)
+        if window.aliased_from is not None:
+            total.aliased.append(event.icount - window.aliased_from)
+        self._classify(total, window)
+
+    def returned(self, call: Call, event: Event) -> None:
+        """Windows of the call that are open now have outlived it."""
+        for stale, window in self._open.items():
+            if stale.what.call is call:
+                window.returned = True
+                window.usable = self._machine.can_use(stale.cpu, stale.tag)
+
+    def installed(self, root: int, leaf: Leaf, event: Event) -> None:
+        """Another page may be live at an address now, or an old frame may have a new use."""
+        if not self._open:
+            return
+        target = self._machine.arch.mmu.target(leaf.entry, leaf.level)
+        end = leaf.va + span_of(leaf.level)
+        for stale in self._machine.records.overlapping(root, leaf.va, end):
+            window = self._open.get(stale)
+            if window and window.aliased_from is None:
+                va = max(stale.what.va, leaf.va)
+                if stale.what.page(va) != (target + va - leaf.va) & -PAGE_SIZE:
+                    window.aliased_from = event.icount
+        call = self._machine.tasks.cpu(event.cpu).task.call
+        for stale in self._frames.get(target, ()) if leaf.level == 1 else ():
+            moved = call is not None and stale.what.call is call
+            if not moved and (stale.what.root, stale.what.va) != (root, leaf.va):
+                self._reuse(stale)
+
+    def linked(self, table: int, event: Event) -> None:
+        """An old frame may have become a page table."""
+        for stale in self._frames.get(table, ()):
+            self._reuse(stale)
+
+    def forgotten(self, root: int) -> None:
+        """Copies of a dead address space are no windows any more."""
+        for stale in [stale for stale in self._open if stale.what.root == root]:
+            self._forget(stale)
+
+    def finish(self) -> None:
+        """The trace has ended."""
+        for stale, window in self._open.items():
+            if stale.cpu != stale.what.cpu:
+                total = self._of(window.operation)
+                total.unfinished += 1
+                if window.returned:
+                    self._classify(total, window)
+
+    def _of(self, name: str) -> Windows:
+        return self.windows.setdefault(name, Windows(name))
+
+    def _forget(self, stale: Stale) -> _Open | None:
+        window = self._open.pop(stale, None)
+        if window is not None and window.sole:
+            rest = [other for other in self._frames.pop(stale.what.target, []) if other != stale]
+            if rest:
+                self._frames[stale.what.target] = rest
+        return window
+
+    def _reuse(self, stale: Stale) -> None:
+        narrowed = stale.what.reason == "permission"  # the frame stays where it is
+        if not narrowed and self._machine.can_use(stale.cpu, stale.tag):
+            self._open[stale].reused = True
+
+    @staticmethod
+    def _classify(total: Windows, window: _Open) -> None:
+        total.closed += not window.returned
+        total.deferred += window.returned and not window.usable
+        total.outlived += window.returned and window.usable
+        total.reused += window.reused

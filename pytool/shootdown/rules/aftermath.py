@@ -1,0 +1,138 @@
+"""What calls that have returned took away, to recognise an access that still uses it.
+
+Only pages that the trace has accesses for are remembered. A memory ends when the same translation
+comes back, or its address space goes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
+from shootdown.model.space import Leaf
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import Call
+from shootdown.model.tlb import Superseded
+from shootdown.trace.schema import Flag, Kind
+from shootdown.trace.types import Events
+
+
+def observed_pages(events: Events) -> list[int]:
+    """Numbers of the pages (VA >> 12) that the trace has user accesses for, ascending."""
+    accesses = events["a"][events["kind"] == Kind.OBS]
+    pages: list[int] = np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist()
+    return pages
+
+
+class Gone(NamedTuple):
+    """A translation that ``call``, which has returned, took away."""
+
+    what: Superseded
+    call: Call
+    operation: str
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is gone from one page of one address space, by the PA it had; the latest counts."""
+
+    elsewhere: dict[int, Gone] = field(default_factory=dict)
+    """The page is not at this PA any more."""
+    read_only: dict[int, Gone] = field(default_factory=dict)
+    """The page is still at this PA, and may not be written any more."""
+
+
+class Aftermath:
+    """Remembers what is gone; ``pages`` are the only page numbers that matter."""
+
+    def __init__(self, machine: Machine, pages: Iterable[int]) -> None:
+        self._machine: Final = machine
+        self._pages: Final = sorted(pages)
+        self._memory: dict[int, dict[int, _Page]] = {}
+
+    def returned(self, call: Call, operation: str, broken_by: Callable[[Superseded], bool]) -> None:
+        """Remember what a successful call took away and what is still away now."""
+        for what in call.took:
+            if what.is_table or not broken_by(what):
+                continue
+            for number in self._observed(what.va, what.end):
+                va = number << PAGE_SHIFT
+                memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
+                gone = Gone(what, call, operation)
+                if self._machine.space.translate(what.root, va) != what.page(va):
+                    memory.elsewhere[what.page(va)] = gone
+                elif self._lost_write(what, va):
+                    memory.read_only[what.page(va)] = gone
+
+    def installed(self, root: int, leaf: Leaf) -> None:
+        """Forget what the leaf makes good again."""
+        memory = self._memory.get(root)
+        if memory is None:
+            return
+        mmu, target = self._machine.arch.mmu, self._machine.arch.mmu.target(leaf.entry, leaf.level)
+        for number in self._observed(leaf.va, leaf.va + span_of(leaf.level)):
+            if page := memory.get(number):
+                pa = target + (number << PAGE_SHIFT) - leaf.va
+                page.elsewhere.pop(pa, None)
+                if mmu.writable(leaf.entry, leaf.level):
+                    page.read_only.pop(pa, None)
+
+    def linked(self, event: Event) -> None:
+        """Forget what a table may have brought back with it (TABLE_LINK)."""
+        memory = self._memory.get(event.d)
+        if memory:
+            for number in self._observed(event.c, event.c + span_of(event.level + 1)):
+                memory.pop(number, None)
+
+    def forgotten(self, root: int) -> None:
+        """Forget an address space."""
+        self._memory.pop(root, None)
+
+    def use(self, event: Event) -> Gone | None:
+        """The translation that is gone and that the access (OBS) proves its CPU to have used.
+
+        The number of an access is drawn after it, so it is evidence only when the CPU's record
+        before it is younger than the return of the call. And a store that makes the translation
+        good again may be numbered late: no other vCPU may have a store to an entry for the address
+        as its next record.
+        """
+        root, pa = self._machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
+        page = self._memory.get(root, {}).get(event.a >> PAGE_SHIFT)
+        if page is None:
+            return None
+        if self._machine.space.translate(root, event.a) != pa:
+            gone = page.elsewhere.get(pa)
+        elif event.flags & Flag.STORE:
+            gone = page.read_only.get(pa)
+        else:
+            return None
+        if gone is None or event.prev <= gone.call.end or self._in_doubt(event):
+            return None
+        return gone
+
+    def _lost_write(self, what: Superseded, va: int) -> bool:
+        mmu, now = self._machine.arch.mmu, self._machine.space.walk(what.root, va)
+        return (
+            now is not None
+            and mmu.writable(what.old, what.level)
+            and not mmu.writable(now.entry, now.level)
+        )
+
+    def _in_doubt(self, event: Event) -> bool:
+        return any(
+            record.kind == Kind.PTE_WRITE and record.d <= event.a < record.d + span_of(record.level)
+            for record in self._machine.sequel.next_of_others(event.cpu, event.seq)
+        )
+
+    def _observed(self, start: int, end: int) -> Iterator[int]:
+        """Numbers of the pages that matter in ``start``..``end`` (VA, exclusive)."""
+        for number in self._pages[bisect_left(self._pages, start >> PAGE_SHIFT) :]:
+            if number << PAGE_SHIFT >= end:
+                return
+            yield number

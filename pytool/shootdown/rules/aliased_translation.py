@@ -1,0 +1,161 @@
+"""aliased-translation: Glisse's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
+from shootdown.model.space import Leaf
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import operation
+from shootdown.model.tlb import Stale, Superseded
+from shootdown.rules.base import Rule
+
+
+@dataclass(slots=True, eq=False)
+class _Alias:
+    """A stale copy on one CPU, and another page that is live at the same address."""
+
+    stale: Stale
+    leaf: Leaf
+    seq: int
+    old_used: int = 0
+    """Number of an access by the CPU that went to the old page, 0 when there is none."""
+    new_used: int = 0
+    """Number of an access by another CPU that went to the new page."""
+
+
+class AliasedTranslation(Rule):
+    """No two CPUs may translate one address to different pages at the same time."""
+
+    id: ClassVar = "aliased-translation"
+    title: ClassVar = "One address never has two live translations"
+    archs: ClassVar = ("x86_64", "arm64")
+    text: ClassVar = """\
+While a CPU that could run user code may still hold the old translation of an address, no other
+page may become live at that address for another such CPU.
+
+Only `--policy glisse` makes it an offence. By default (`--policy wilcox`) aliases are tolerated
+until the system call returns (`stale-after-return`), and their length is measured and printed.
+Old beside *none* is no alias; neither are two entries for the same page with different rights.
+
+* **MAY**: a store made the new translation valid before the old one was invalidated everywhere.
+* **WITNESS**: in that time one CPU used the old page and another the new one.
+
+Expected on correct kernels: reclaim of clean pages followed by a refault (E8), and
+`madvise(MADV_DONTNEED)`, `MADV_FREE` or truncation under shared locks with a concurrent fault (E9).
+Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
+    reference: ClassVar = (
+        "mm/rmap.c try_to_unmap_one(), set_tlb_ubc_flush_pending()",
+        "mm/memory.c zap_pte_range()",
+        "mm/memory.c wp_page_copy(): the old entry is cleared and flushed before the new one is "
+        "set",
+    )
+
+    def __init__(self, machine: Machine, *, armed: bool) -> None:
+        super().__init__(machine, armed=armed)
+        self._aliases: dict[tuple[int, int], list[_Alias]] = {}
+
+    def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        """The situation: another CPU may hold what was taken away."""
+        if not what.is_table and any(stale.cpu != what.cpu for stale in stales):
+            self.exercised()
+
+    def installed(self, root: int, leaf: Leaf, event: Event) -> None:
+        """Look for stale copies of other pages at the leaf's address."""
+        if not self._armed:
+            return
+        for stale in self.machine.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
+            if not stale.what.is_table and self._differ(stale.what, leaf):
+                self._alias(stale, leaf, event)
+
+    def ended(self, stale: Stale, event: Event) -> None:
+        """The alias is over."""
+        self._over(stale.what, [stale])
+
+    def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
+        """The old translation is the good one again."""
+        self._over(what, stales)
+
+    def forgotten(self, root: int) -> None:
+        """The address space is gone."""
+        self._aliases = {key: value for key, value in self._aliases.items() if key[0] != root}
+
+    def observed(self, event: Event) -> None:
+        """Note which of two live pages an access went to."""
+        root, pa = self.machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
+        for alias in self._aliases.get((root, event.a >> PAGE_SHIFT), ()):
+            already = alias.old_used and alias.new_used
+            if event.cpu == alias.stale.cpu and pa == alias.stale.what.page(event.a):
+                if event.prev > alias.seq:  # else the access may be older than the new entry
+                    alias.old_used = alias.old_used or event.seq
+            elif event.cpu != alias.stale.cpu and pa == self._new_page(alias.leaf, event.a):
+                alias.new_used = alias.new_used or event.seq
+            if alias.old_used and alias.new_used and not already:
+                self._witness(alias)
+
+    def _alias(self, stale: Stale, leaf: Leaf, event: Event) -> None:
+        others = [
+            cpu
+            for cpu, tag in self.machine.tlb.holders(stale.what.root, event.seq)
+            if cpu != stale.cpu and self.machine.can_use(cpu, tag)
+        ]
+        if not others or not self.machine.can_use(stale.cpu, stale.tag):
+            return
+        what = stale.what
+        va = max(what.va, leaf.va)
+        alias = _Alias(stale, leaf, event.seq)
+        self._aliases.setdefault((what.root, va >> PAGE_SHIFT), []).append(alias)
+        self.found(
+            "may",
+            what,
+            operation=self._operation(what),
+            cpus=[stale.cpu, *others],
+            seq=[what.seq, event.seq],
+            summary=(
+                f"VA {va:#x} was given PA {self._new_page(leaf, va):#x} while CPU {stale.cpu} may "
+                f"still translate it to PA {what.page(va):#x}"
+            ),
+            missing=self.machine.tlb.remedy(stale),
+            va=va,
+        )
+
+    def _witness(self, alias: _Alias) -> None:
+        what = alias.stale.what
+        va = max(what.va, alias.leaf.va)
+        self.found(
+            "witness",
+            what,
+            operation=self._operation(what),
+            cpus=[alias.stale.cpu],
+            seq=[what.seq, alias.seq, *sorted((alias.old_used, alias.new_used))],
+            summary=(
+                f"CPU {alias.stale.cpu} used PA {what.page(va):#x} at VA {va:#x} while another CPU "
+                f"used PA {self._new_page(alias.leaf, va):#x}"
+            ),
+            missing=self.machine.tlb.remedy(alias.stale),
+            va=va,
+        )
+
+    def _over(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        if not self._aliases:
+            return
+        for number in range(what.va >> PAGE_SHIFT, what.end >> PAGE_SHIFT):
+            if kept := self._aliases.pop((what.root, number), None):
+                kept = [alias for alias in kept if alias.stale not in stales]
+                if kept:
+                    self._aliases[what.root, number] = kept
+
+    def _differ(self, what: Superseded, leaf: Leaf) -> bool:
+        va = max(what.va, leaf.va)
+        return what.page(va) != self._new_page(leaf, va)
+
+    def _new_page(self, leaf: Leaf, va: int) -> int:
+        return (self.machine.arch.mmu.target(leaf.entry, leaf.level) + va - leaf.va) & -PAGE_SIZE
+
+    @staticmethod
+    def _operation(what: Superseded) -> str:
+        return operation(what.call) or "background"

@@ -1,0 +1,149 @@
+"""Checks a trace: runs the model once, with every rule and measurement listening."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from shootdown.errors import UsageError
+from shootdown.model import locks
+from shootdown.model.listener import Listener
+from shootdown.model.machine import Machine
+from shootdown.model.observers import Observers
+from shootdown.model.stream import Event, Trace
+from shootdown.model.syscalls import Call, operation, promise
+from shootdown.model.windows import WindowMeter, Windows
+from shootdown.rules.aftermath import observed_pages
+from shootdown.rules.aliased_translation import AliasedTranslation
+from shootdown.rules.base import Policy, Rule, RuleReport, Violation
+from shootdown.rules.stale_after_return import StaleAfterReturn
+from shootdown.trace.schema import FlushOp, Kind, Probe
+from shootdown.trace.types import Events
+
+RULES: Final[tuple[type[Rule], ...]] = (StaleAfterReturn, AliasedTranslation)
+POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
+
+# What a TLB rule cannot do without: otherwise it is not armed.
+_NEEDED: Final = (Kind.PTE_WRITE, Kind.FLUSH, Kind.ROOT_LOAD, Kind.RET_USER)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Everything a check has to say about a trace."""
+
+    arch: str
+    policy: Policy
+    rules: dict[str, RuleReport]
+    """By rule id."""
+    violations: tuple[Violation, ...]
+    """Described findings of all armed rules, in the order of their last event."""
+    windows: tuple[Windows, ...]
+    """Stale windows by operation, MAP_FIXED first."""
+    observers: dict[str, dict[str, dict[str, int]]]
+    """What threads saw while an operation ran: operation, thread, then old, stale, new, fault."""
+    locks: locks.Locks
+    coverage: dict[str, int]
+    """How often each thing occurred: ``flush:*``, ``call:*``, ``lock:*`` and others."""
+    tasks: tuple[str, ...]
+    """Names of tasks that ran."""
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether nothing in the events themselves takes the evidence away."""
+        return not any(self.coverage.get(name) for name in _DOUBTS)
+
+
+_DOUBTS: Final = ("lock:broken chain", "lock:strange", "audit mismatch", "flush:not modelled")
+
+
+def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> CheckReport:
+    """Check a trace by the rules; ``arch`` when the trace does not know its own.
+
+    Raises UsageError for an unknown policy or architecture.
+    """
+    chosen = _policy(policy)
+    events = trace.events()
+    pages = observed_pages(events)
+    machine = Machine(arch or trace.arch)
+    armed = set(_NEEDED) <= set(np.unique(events["kind"]).tolist()) and _has_calls(events)
+    rules: list[Rule] = [
+        StaleAfterReturn(machine, pages, armed=armed),
+        AliasedTranslation(machine, armed=armed and chosen == "glisse"),
+    ]
+    meter, observers, calls = WindowMeter(machine), Observers(machine, pages), _Calls(machine)
+    for listener in (*rules, meter, observers, calls):
+        machine.listen(listener)
+    machine.run(events)
+    meter.finish()
+    reports = {rule.id: rule.report() for rule in rules}
+    history = locks.transitions(events)
+    return CheckReport(
+        arch=machine.arch.name,
+        policy=chosen,
+        rules=reports,
+        violations=tuple(_in_order(reports.values())),
+        windows=tuple(meter.windows[name] for name in sorted(meter.windows, key=_loud_first)),
+        observers={
+            name: {thread: dict(saw) for thread, saw in threads.items()}
+            for name, threads in observers.seen.items()
+        },
+        locks=history,
+        coverage=_coverage(machine, calls, history, events),
+        tasks=tuple(sorted(machine.tasks.named())),
+    )
+
+
+class _Calls(Listener):
+    """Counts operations that succeeded, and how often they replaced something."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine: Final = machine
+        self.counts: Final[Counter[str]] = Counter()
+
+    def returned(self, call: Call, event: Event) -> None:
+        if operation(call):
+            outcome = "call" if promise(call, self._machine.arch) else "failed call"
+            self.counts[f"{outcome}:{operation(call)}"] += 1
+
+
+def _policy(name: str) -> Policy:
+    for policy in POLICIES:
+        if policy == name:
+            return policy
+    raise UsageError(f"unknown policy '{name}': use one of {', '.join(POLICIES)}")
+
+
+def _has_calls(events: Events) -> bool:
+    return bool(np.any((events["kind"] == Kind.PROBE) & (events["id"] == Probe.SYSCALL)))
+
+
+def _in_order(reports: Iterable[RuleReport]) -> list[Violation]:
+    found = [violation for report in reports if report.armed for violation in report.found]
+    return sorted(found, key=lambda violation: violation.seq[-1])
+
+
+def _loud_first(name: str) -> tuple[bool, str]:
+    return name != "mmap(MAP_FIXED)", name
+
+
+def _coverage(
+    machine: Machine, calls: _Calls, history: locks.Locks, events: Events
+) -> dict[str, int]:
+    names = {int(op): op.name.lower() for op in FlushOp}
+    found: Counter[str] = Counter(calls.counts)
+    for op, count in machine.flushes.items():
+        found[f"flush:{names.get(op, op)}"] += count
+        if op not in machine.tlb.modelled:
+            found["flush:not modelled"] += count
+    for move, count in history.counts().items():
+        found[f"lock:{move.value}"] += count
+    found["lock:strange"] = found.pop(f"lock:{locks.Move.STRANGE.value}", 0)
+    found["lock:broken chain"] = history.breaks
+    found["audit mismatch"] = int(np.sum(events["kind"] == Kind.AUDIT_MISMATCH))
+    found["system calls"] = machine.tasks.calls
+    found["returns to user"] = machine.tasks.returns
+    return dict(sorted(found.items()))
