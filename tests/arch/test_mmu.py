@@ -126,6 +126,22 @@ def test_an_old_page_may_be_cached_when_hardware_makes_it_young() -> None:
 
 
 @pytest.mark.parametrize(
+    ("mmu", "entry", "level", "bits"),
+    [
+        (x86.MMU, PAGE_SHARED, 1, x86.ACCESSED | x86.DIRTY),
+        (x86.MMU, PAGE_SHARED | x86.PSE, 2, x86.ACCESSED | x86.DIRTY),
+        (x86.MMU, _PAGE_TABLE, 2, x86.ACCESSED),
+        (arm64.MMU, ARM_SHARED, 1, arm64.AF | arm64.RDONLY),
+        (arm64.MMU, ARM_READONLY, 1, arm64.AF),
+        (arm64.MMU, 0x48001003, 2, 0),
+        (Arm64Mmu(hafdbs=False), ARM_SHARED, 1, 0),
+    ],
+)
+def test_what_the_walker_sets(mmu: Mmu, entry: int, level: int, bits: int) -> None:
+    assert mmu.hardware_bits(entry, level) == bits
+
+
+@pytest.mark.parametrize(
     ("mmu", "entry", "level", "pa"),
     [
         (x86.MMU, 0x8000000012345067, 1, 0x12345000),

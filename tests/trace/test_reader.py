@@ -170,6 +170,15 @@ def test_a_trailer_that_counts_other_events(path: Path) -> None:
         Trace(path)
 
 
+def test_a_trailer_that_counts_other_kinds(path: Path) -> None:
+    file = path / "cpu0.trace"
+    records = _records(file)
+    records["kind"][2] = Kind.RET_USER
+    _store(file, records)
+    with pytest.raises(InfraError, match="trailer counts other events"):
+        Trace(path)
+
+
 def test_a_number_given_twice(path: Path) -> None:
     file = path / "cpu0.trace"
     records = _records(file)
