@@ -15,6 +15,7 @@ def test_nested_document_parses() -> None:
     assert [t.name for t in good.subtests] == [
         "map_fixed",
         "counting",
+        "stale-after-return",
         "aliased-translation",
         "guest",
         "trace",
@@ -56,5 +57,5 @@ def test_lost_events_and_missing_audit_fail() -> None:
 
 def test_totals_count_the_innermost_tests() -> None:
     text = ktap.document([ktap.from_result(sample.PASSED), ktap.failed_to_run("arm64", "no QEMU")])
-    assert text.splitlines()[-1] == "# Totals: pass:6 fail:0 xfail:0 xpass:0 skip:2 error:1"
+    assert text.splitlines()[-1] == "# Totals: pass:7 fail:0 xfail:0 xpass:0 skip:2 error:1"
     assert parse(text)[1].directive == "ERROR"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from shootdown.errors import UsageError
-from shootdown.rules import RULES
+from shootdown.rules.check import RULES
 from shootdown.run.experiment import nearest
 
 

@@ -146,7 +146,18 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
         given["command"] = a_command(args.command)
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
-    return replace(value, arch=arch.get(value.arch).name)
+    return replace(
+        value,
+        arch=arch.get(value.arch).name,
+        kernel=_absolute(value.kernel),
+        rootfs=_absolute(value.rootfs),
+    )
+
+
+def _absolute(path: str) -> str:
+    # A plan must mean the same in another directory. What is no path here is left as it is.
+    found = Path(path).expanduser()
+    return str(found.resolve()) if path and found.exists() else path
 
 
 def a_command(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(record.dry_run(experiment, tell))
         return 0
+    record.validate(experiment)
     run = options.the_directory(args, experiment.arch)
     session = record.record(experiment, run, tell)
     print(run.path)

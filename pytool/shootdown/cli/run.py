@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from shootdown.cli import options
+from shootdown.errors import ShootdownError
 from shootdown.run import checkstage, record, reportstage
 
 
@@ -26,9 +27,14 @@ def execute(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(record.dry_run(experiment, tell))
         return 0
+    record.validate(experiment)
     run = options.the_directory(args, experiment.arch)
     tell(f"run directory {run.path}")
-    record.record(experiment, run, tell)
+    try:
+        record.record(experiment, run, tell)
+    except ShootdownError as error:
+        reportstage.write(run, checkstage.failed(run, error))
+        raise
     result = checkstage.check(run, tell)
     reportstage.write(run, result)
     options.show(args, result)

@@ -44,7 +44,7 @@ def document(tests: Sequence[Case]) -> str:
 def from_result(result: Result) -> Case:
     """The test of one architecture: its workloads with their rules, then what makes them true."""
     tests = [_workload(workload) for workload in result.workloads]
-    tests += [_rule(name, rule) for name, rule in _whole_run_only(result)]
+    tests += [_rule(name, rule) for name, rule in result.rules.items()]
     tests += [_guest(result), _trace(result), _audit(result)]
     return Case(
         result.arch,
@@ -84,14 +84,6 @@ def _workload(workload: Workload) -> Case:
     if any(test.outcome == "fail" for test in tests):
         worst = "fail"
     return Case(workload.name, worst, workload.message, _milliseconds(workload.seconds), tests)
-
-
-def _whole_run_only(result: Result) -> Iterator[tuple[str, Rule]]:
-    # Rules stand below their workload; what cannot be told apart is shown once for the run.
-    told = {name for workload in result.workloads for name in workload.rules}
-    for name, rule in result.rules.items():
-        if name not in told:
-            yield name, rule
 
 
 def _rule(name: str, rule: Rule) -> Case:

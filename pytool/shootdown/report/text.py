@@ -102,16 +102,13 @@ def _windows(windows: Windows) -> list[str]:
 
 def _other_windows(windows: Sequence[Windows]) -> list[str]:
     rows = [
-        tuple(
-            str(cell)
-            for cell in (w.operation, w.count, w.p50, w.p99, w.max, w.closed, w.outlived, w.reused)
-        )
+        (w.operation, *map(_short, (w.count, w.p50, w.p99, w.max, w.closed, w.outlived, w.reused)))
         for w in windows
     ]
     if not rows:
         return []
-    head = ("operation", "windows", "p50", "p99", "max", "closed", "outlived", "reused")
-    return ["windows, lengths in instructions:", *_table(head, rows)]
+    head = ("operation", "windows", "p50", "p99", "max", "closed", "late", "reused")
+    return ["windows of the other operations, lengths in instructions:", *_table(head, rows)]
 
 
 def _console(result: Result) -> list[str]:
@@ -146,6 +143,15 @@ def _events(result: Result) -> list[str]:
 def _repeat(result: Result) -> list[str]:
     # One line, however long: it is there to be pasted.
     return ["to repeat:", f"  {result.reproduce}"] if result.reproduce else []
+
+
+def _short(number: int) -> str:
+    # At most five characters; the exact figures are in result.json.
+    for unit in ("", "k", "M", "G", "T"):
+        if number < 10000 or unit == "T":
+            return f"{number}{unit}"
+        number = round(number / 1000)
+    raise AssertionError
 
 
 def _pair(key: str, value: str, width: int = 10) -> list[str]:

@@ -19,7 +19,6 @@ from shootdown.errors import UsageError
 SCHEMA: Final = 1
 POLICIES: Final = ("wilcox", "glisse")
 THREADS: Final = ("multi", "single")
-MUTATIONS: Final = ("", "no-flush")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ class Experiment:
                 raise UsageError(f"{text!a} is not UTF-8; rename it")
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
-        _one_of("mutate", self.mutate, MUTATIONS)
         for name, low, high in (
             ("iterations", 1, 10**9),
             ("seed", 0, 2**64 - 1),

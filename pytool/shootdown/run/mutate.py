@@ -20,12 +20,17 @@ MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] 
 _WHERE: Final = "rest_init"
 
 
+def validate(name: str) -> None:
+    """Raise UsageError when there is no such mutation; an empty name is none."""
+    if name and name not in MUTATIONS:
+        raise UsageError(f"unknown mutation {name!r}{nearest(name, list(MUTATIONS))}")
+
+
 def patches(name: str, facts: KernelFacts) -> Sequence[Patch]:
     """What the mutation changes in this kernel; nothing for an empty name."""
     if not name:
         return ()
-    if name not in MUTATIONS:
-        raise UsageError(f"unknown mutation {name!r}{nearest(name, list(MUTATIONS))}")
+    validate(name)
     changes = MUTATIONS[name](facts)
     return [Patch(p.va, (p.old, *p.patched), p.new) for p in changes]
 

@@ -67,6 +67,14 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
     return state
 
 
+def validate(experiment: Experiment) -> None:
+    """Raise UsageError for what can be known to be wrong without doing or writing anything."""
+    if not experiment.command and (known := artifacts.workload_names()):
+        session.choose(experiment.workloads, known)
+    source.validate(experiment.kernel)
+    mutate.validate(experiment.mutate)
+
+
 def raise_failure(state: Session) -> None:
     """Raise what a recording without a check has to report."""
     if state.ended == "crash":
@@ -77,6 +85,7 @@ def raise_failure(state: Session) -> None:
 
 def dry_run(experiment: Experiment, tell: Tell) -> str:
     """The QEMU line of an experiment, as a shell would take it; nothing is started."""
+    validate(experiment)
     with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
         prepared = prepare(experiment, RunDir(Path("DIR")), Path(scratch), tell)
         return qemu_line(prepared.config)
@@ -93,8 +102,6 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     Raises what is wrong with any of them, before a guest is started.
     """
     arch = architectures.get(experiment.arch)
-    if not experiment.command and (known := artifacts.workload_names()):
-        session.choose(experiment.workloads, known)
     check_qemu(arch.machine.qemu)
     tell(f"kernel {experiment.kernel} for {arch.name}")
     image = source.image(experiment.kernel, arch, cache_root())

@@ -13,6 +13,12 @@ from shootdown.kernel import debian
 _IMAGES: Final = ("arch/*/boot/bzImage", "arch/*/boot/Image", "arch/*/boot/Image.gz")
 
 
+def validate(spec: str) -> None:
+    """Raise UsageError when ``spec`` names no file and no build tree; nothing is fetched."""
+    if not spec.startswith("debian:"):
+        _local(spec)
+
+
 def image(spec: str, arch: Arch, cache: Path) -> Path:
     """The image for ``debian:VERSION``, an image's path or a build tree.
 
@@ -20,6 +26,10 @@ def image(spec: str, arch: Arch, cache: Path) -> Path:
     """
     if spec.startswith("debian:"):
         return debian.resolve(spec, arch, cache).path
+    return _local(spec)
+
+
+def _local(spec: str) -> Path:
     path = Path(spec).expanduser()
     if path.is_dir():
         return _of_tree(path)

@@ -1,0 +1,135 @@
+"""From what the checker found to what result.json says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from shootdown import arch
+from shootdown.errors import ShootdownError
+from shootdown.kernel import facts
+from shootdown.kernel.cache import cache_root
+from shootdown.kernel.symbols import SymbolTable
+from shootdown.report.result import Rule, Violation, Windows, Workload
+from shootdown.rules import base
+from shootdown.rules.check import CheckReport
+
+TOLERATED: Final = "the policy tolerates it: measured, not judged"
+BLIND: Final = "the trace lacks what the rule needs"
+
+
+def rules_of(report: CheckReport) -> dict[str, Rule]:
+    """Every rule's figures over the whole run."""
+    return {name: _rule(rule, rule, _note(rule, report)) for name, rule in report.rules.items()}
+
+
+def with_rules(workloads: Iterable[Workload], report: CheckReport) -> list[Workload]:
+    """The workloads with the figures of their own phases."""
+    return [_with_rules(workload, report) for workload in workloads]
+
+
+def windows_of(report: CheckReport) -> list[Windows]:
+    """The measured windows, with what observers saw beside them."""
+    return [
+        Windows(
+            operation=w.operation,
+            replacements=w.replacements,
+            count=w.count,
+            p50=w.percentile(50),
+            p99=w.percentile(99),
+            max=w.longest,
+            closed=w.closed,
+            outlived=w.outlived,
+            reused=w.reused,
+            observers=report.observers.get(w.operation, {}),
+            deferred=w.deferred,
+            aliased=len(w.aliased),
+            unfinished=w.unfinished,
+        )
+        for w in report.windows
+    ]
+
+
+def violations_of(
+    found: Iterable[base.Violation], symbols: SymbolTable | None, horizon: int
+) -> list[Violation]:
+    """One violation for each fingerprint: the first whose evidence is complete, else the first.
+
+    Evidence is complete when all of its events come before ``horizon``.
+    """
+    groups: dict[str, list[base.Violation]] = {}
+    for violation in found:
+        groups.setdefault(violation.fingerprint, []).append(violation)
+    return [_group(group, symbols, horizon) for group in groups.values()]
+
+
+def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
+    """The symbols of the kernel that command.json names; None when the image is gone."""
+    kernel = command.get("kernel")
+    image = Path(str(kernel.get("image", ""))) if isinstance(kernel, dict) else Path()
+    if not image.is_file():
+        return None
+    try:
+        return facts.load(image, cache_root()).symbols
+    except ShootdownError:
+        return None
+
+
+def _rule(figures: base.Figures | base.RuleReport, rule: base.RuleReport, note: str) -> Rule:
+    return Rule(
+        armed=rule.armed,
+        exercised=figures.exercised,
+        violations=figures.violations if rule.armed else 0,
+        may=figures.may if rule.armed else 0,
+        witness=figures.witness if rule.armed else 0,
+        note=note,
+    )
+
+
+def _note(rule: base.RuleReport, report: CheckReport) -> str:
+    if rule.armed:
+        return rule.note
+    blind = not any(other.armed for other in report.rules.values())
+    return rule.note or (BLIND if blind else TOLERATED)
+
+
+def _with_rules(workload: Workload, report: CheckReport) -> Workload:
+    if not any(workload.name in rule.phases for rule in report.rules.values()):
+        return workload
+    rules = {
+        name: _rule(rule.phases.get(workload.name, base.Figures()), rule, _note(rule, report))
+        for name, rule in report.rules.items()
+    }
+    return Workload(**{**vars(workload), "rules": rules})
+
+
+def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: int) -> Violation:
+    complete = [violation for violation in group if max(violation.seq) < horizon]
+    first = (complete or group)[0]
+    describe = arch.get(first.arch).mmu.describe
+    function, offset = symbols.at(first.pc) if symbols else ("", first.pc)
+    return Violation(
+        rule=first.rule,
+        kind=first.kind,
+        arch=first.arch,
+        mm=first.mm,
+        va=first.va,
+        cpus=first.cpus,
+        site=function or first.site,
+        summary=first.summary,
+        fingerprint=first.fingerprint,
+        seq=first.seq,
+        pc=f"{function}+{offset:#x}" if function else f"{offset:#x}",
+        operation=first.operation,
+        task=first.task,
+        workload=first.workload,
+        level=first.level,
+        before=first.before,
+        after=first.after,
+        before_text=describe(first.before, first.level),
+        after_text=describe(first.after, first.level),
+        missing=first.missing,
+        complete=bool(complete),
+        count=len(group),
+    )

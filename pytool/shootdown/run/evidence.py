@@ -1,0 +1,121 @@
+"""What a run directory holds, weighed: what may be trusted, and from which event on not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shootdown.report.result import Audit, Guest, Workload
+from shootdown.run.session import SKIPPED_STATUS
+from shootdown.trace.reader import Trace
+from shootdown.trace.schema import Kind
+
+NEVER: Final = 1 << 64
+"""A horizon behind every event."""
+
+
+@dataclass(frozen=True)
+class TraceState:
+    """What became of the trace's writing."""
+
+    counts: Mapping[Kind, int]
+    lost: int
+    """Events that the writers know they lost, and those whose numbers are missing."""
+    gaps: Sequence[tuple[int, int]]
+    complete: bool
+    ends: Sequence[int]
+    """Last number in each file that was not completed."""
+
+    @classmethod
+    def of(cls, trace: Trace) -> TraceState:
+        """Look at a trace. Raises InfraError when it is damaged."""
+        missing = sum(end - first for first, end in trace.gaps)
+        cut = [file.events["seq"] for file in trace.files if file.trailer is None]
+        return cls(
+            counts=trace.counts(),
+            lost=max(trace.lost, missing),
+            gaps=trace.gaps,
+            complete=trace.complete,
+            ends=[int(seq[-1]) if len(seq) else 0 for seq in cut],
+        )
+
+
+def horizon(trace: TraceState, audit: Audit, inconsistencies: int) -> int:
+    """The first number from which on evidence may be missing; NEVER when none is.
+
+    Where the rebuilt tables disagree with memory, nobody knows since when: 0.
+    """
+    disagreed = audit.mismatches or audit.unknown_tables or inconsistencies
+    if disagreed or trace.counts.get(Kind.AUDIT_MISMATCH):
+        return 0
+    if trace.lost and not trace.gaps:
+        return 0
+    first_gap = trace.gaps[0][0] if trace.gaps else NEVER
+    return min([first_gap, *(end + 1 for end in trace.ends)])
+
+
+def audit_of(value: Mapping[str, Any]) -> Audit:
+    """The audit's figures from audit.json; an empty object is one that was not done."""
+    return Audit(
+        tables_checked=value.get("tables_checked", 0),
+        entries_checked=value.get("entries_checked", 0),
+        mismatches=value.get("mismatches", 0),
+        nonzero=value.get("nonzero_checked", 0),
+        unknown_tables=value.get("unknown_tables", 0),
+        done=value.get("nonzero_checked", 0) > 0,
+        samples=[*value.get("details", ()), *value.get("inconsistency_details", ())],
+    )
+
+
+def guest_of(value: Mapping[str, Any]) -> Guest:
+    """How the guest ended, from guest.json; an empty object is a recording that was killed."""
+    if not value:
+        return Guest("interrupted", "the recording was killed before it could say how it ended")
+    message = value.get("message", "")
+    if value.get("ended") == "interrupted":
+        message = "the recording was interrupted"
+    return Guest(value.get("ended", "interrupted"), message, value.get("tail", ""))
+
+
+def workloads_of(value: Mapping[str, Any]) -> list[Workload]:
+    """The workloads' ends, from guest.json."""
+    return [_workload(entry) for entry in value.get("workloads", ())]
+
+
+def doubts(
+    trace: TraceState, audit: Audit, inconsistencies: int, guest: Guest, workloads: list[Workload]
+) -> Iterator[str]:
+    """Everything that forbids a pass though no rule was broken, a sentence each."""
+    if trace.lost:
+        yield f"{trace.lost} events lost"
+    if not trace.complete:
+        yield f"{len(trace.ends)} trace files have no end: their vCPUs' last events are missing"
+    if count := trace.counts.get(Kind.AUDIT_MISMATCH):
+        yield f"during the run memory disagreed with the shadow {count} times"
+    if inconsistencies:
+        yield f"{inconsistencies} events do not fit what the trace said before"
+    if audit.mismatches or audit.unknown_tables:
+        yield f"audit: {audit.mismatches} mismatches, {audit.unknown_tables} unknown tables"
+    elif not audit.done and guest.ended == "done":
+        yield "the audit was not done"
+    if guest.ended == "interrupted":
+        yield guest.message
+    for workload in workloads:
+        if workload.status == "fail":
+            yield f"workload {workload.name} failed: {workload.message}"
+
+
+def _workload(entry: Mapping[str, Any]) -> Workload:
+    status, ended = entry.get("status"), entry.get("ended", "")
+    notes = "; ".join(entry.get("notes", ()))
+    message = ""
+    if ended:
+        word = ended
+    elif status is None:
+        word, message = "missing", "never ran to its end"
+    elif status in (0, SKIPPED_STATUS):
+        word, message = ("skip", notes) if status else ("pass", "")
+    else:
+        word, message = "fail", f"status {status}" + (f" ({notes})" if notes else "")
+    return Workload(entry["name"], word, entry["seconds"], message, dict(entry.get("stats", {})))
