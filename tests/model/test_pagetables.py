@@ -224,4 +224,4 @@ class ShadowAgainstDict(RuleBasedStateMachine):
 
 
 TestShadowAgainstDict = ShadowAgainstDict.TestCase
-TestShadowAgainstDict.settings = settings(max_examples=60, stateful_step_count=40)
+TestShadowAgainstDict.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
