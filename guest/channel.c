@@ -79,7 +79,7 @@ void vsay(const char *format, va_list args)
 	if ((size_t)length > sizeof(line) - 2)
 		length = sizeof(line) - 2;
 	for (int i = 0; i < length; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+		if (line[i] < ' ' || line[i] > '~')
 			line[i] = '?';
 	line[length++] = '\n';
 	for (int sent = 0; sent < length;) {

@@ -19,7 +19,7 @@ bool channel_open(const char *path);
 /* Read one line without its newline (a carriage return before it is dropped). */
 enum line channel_read(char *line, size_t size);
 
-/* Send one line; control characters become `?`, what is too long is cut. */
+/* Send one line; all but printable ASCII becomes `?`, what is too long is cut. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void vsay(const char *format, va_list args);
 

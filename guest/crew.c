@@ -17,7 +17,8 @@ static const char *const sight_names[SIGHT_KINDS] = {
 	[SIGHT_FOREIGN] = "foreign", [SIGHT_LOST] = "lost",
 };
 
-static void observe_page(struct observer *observer, struct view *view, unsigned int page)
+/* Load the word of one page. Returns false when that faulted. */
+static bool observe_page(struct observer *observer, struct view *view, unsigned int page)
 {
 	uint64_t floor = atomic_load_explicit(&view->floor[page], memory_order_acquire);
 	uint64_t value;
@@ -25,20 +26,30 @@ static void observe_page(struct observer *observer, struct view *view, unsigned 
 
 	if (!access_load(view_at(view, page), &value)) {
 		observer->faults++;
-		return;
+		return false;
 	}
 	observer->loads++;
 	observer->seen[view_classify(view, page, value, floor, &stale)]++;
 	observer->stale += stale;
+	return true;
+}
+
+unsigned int crew_turn(const struct observer *observer, unsigned int index, unsigned int pages)
+{
+	return (atomic_load_explicit(&observer->passes, memory_order_relaxed) + index) % pages;
 }
 
 void crew_observe(struct observer *observer)
 {
 	struct crew *crew = observer->crew;
 
-	for (unsigned int i = 0; i < crew->view_count; i++)
-		for (unsigned int page = 0; page < crew->views[i]->pages; page++)
-			observe_page(observer, crew->views[i], page);
+	for (unsigned int i = 0; i < crew->view_count; i++) {
+		struct view *view = crew->views[i];
+
+		for (unsigned int index = 0; index < view->pages; index++)
+			if (!observe_page(observer, view, crew_turn(observer, index, view->pages)))
+				break;
+	}
 }
 
 static void observer_main(void *data)

@@ -54,8 +54,15 @@ void crew_add_view(struct crew *crew, struct view *view, unsigned int family, ch
 /* Start the observers, take the steps 1..ITERATIONS, stop, report. Returns the status. */
 int crew_run(struct crew *crew, const struct job *job);
 
-/* Read all views once: the usual pass. */
+/* Read all views once: the usual pass. A view is left at the first fault. */
 void crew_observe(struct observer *observer);
+
+/*
+ * The page to visit as number @index of this pass. Each pass starts one page further on, so that
+ * a pass may end at its first fault (a signal costs as much as a thousand loads) and still no
+ * page is always left out.
+ */
+unsigned int crew_turn(const struct observer *observer, unsigned int index, unsigned int pages);
 
 /*
  * Wait until an observer on another CPU has gone over all pages anew, so that its CPU may hold

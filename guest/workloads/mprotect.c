@@ -24,12 +24,13 @@ static void write_pages(struct observer *observer)
 {
 	struct stage *stage = observer->crew->stage;
 
-	for (unsigned int page = 0; page < stage->pages; page++) {
+	for (unsigned int index = 0; index < stage->pages; index++) {
+		unsigned int page = crew_turn(observer, index, stage->pages);
 		uint64_t before = atomic_load(&stage->state);
 
 		if (!access_store(stage->base + page * PAGE_BYTES, observer->stores + 1)) {
 			observer->faults++;
-			continue;
+			return;
 		}
 		observer->stores++;
 		/* The store comes before the second look at the state. */
