@@ -6,6 +6,7 @@ The guest is not trusted: whatever it sends, callers see a result or one of our 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class Agent:
         self._peer = asyncio.get_running_loop().create_future()
         try:
             self._server = await asyncio.start_unix_server(
-                lambda *peer: self._peer.set_result(peer), str(path), limit=_LINE_LIMIT
+                self._greet, str(path), limit=_LINE_LIMIT
             )
         except OSError as error:
             raise InfraError(f"cannot listen for the agent on {path}: {error.strerror}") from error
@@ -111,8 +112,17 @@ class Agent:
         if self._server is not None:
             self._server.close()
             if self._peer.done():
-                self._peer.result()[1].close()
+                writer = self._peer.result()[1]
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
         self.log.close()
+
+    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._peer.done():
+            writer.close()
+        else:
+            self._peer.set_result((reader, writer))
 
     async def _workload(self, *words: str) -> WorkloadResult:
         await self._send(*words)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import shutil
 import signal
 import subprocess
-from functools import cache
+from functools import cache, partial
 
 from shootdown.errors import InfraError
 
 MIN_QEMU = (10, 0)
 _STDERR_KEPT = 64 * 1024
 _LINE_LIMIT = 16 * 1024 * 1024
+
+# Looked up here: between fork and exec as little as possible should happen.
+_PRCTL = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
 
 
 class PeerGoneError(InfraError):
@@ -35,19 +40,22 @@ class Child:
 
     @classmethod
     async def start(cls, argv: list[str]) -> Child:
-        """Start a program found in PATH. Raises InfraError if there is none."""
-        for program in ("setpriv", argv[0]):
-            if shutil.which(program) is None:
-                raise InfraError(f"{program} is not in PATH: install it, or run `make test` once")
+        """Start a program found in PATH. Raises InfraError if there is none.
+
+        The child dies with the calling thread, which should be the main one.
+        """
+        if shutil.which(argv[0]) is None:
+            raise InfraError(f"{argv[0]} is not in PATH: install it, or run `make test` once")
         try:
             process = await asyncio.create_subprocess_exec(
-                *("setpriv", "--pdeathsig", "KILL", "--", *argv),
+                *argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_LIMIT,
                 # Out of the terminal's foreground group: ^C is ours to handle, not the child's.
                 process_group=0,
+                preexec_fn=partial(_die_with, os.getpid()),
             )
         except OSError as error:
             raise InfraError(f"{argv[0]} cannot be started: {error.strerror}") from error
@@ -99,6 +107,13 @@ class Child:
         while data := await self._process.stderr.read(4096):
             self._stderr += data
             del self._stderr[:-_STDERR_KEPT]
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process, a child about to exec, when its parent ends."""
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel knew
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @cache
