@@ -32,6 +32,13 @@ _MAIN = re.compile(r"bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|tes
 _SECURITY = re.compile(rf"({_MAIN.pattern})-security")
 _INDEX = re.compile(r"^'([^']+)/dists/([^'/]+)/InRelease'", re.MULTILINE)
 
+# What the mirror does not carry, or has stopped updating, cannot be used; the other suites can. The
+# last of these is apt's summing up.
+_EXPIRED = re.compile(r"^Release file for .* is expired")
+_PASSED_OVER = re.compile(
+    rf"{_EXPIRED.pattern}|does not have a Release file|^Some index files failed to download"
+)
+
 _CONFIG = """\
 Dir::State "{state}";
 Dir::State::lists "{state}/lists";
@@ -90,21 +97,18 @@ class PrivateApt:
         (self._state / "sources.list").write_text(_sources())
 
     def update(self, *, again: bool) -> None:
-        """Read the lists of every suite the mirror has. Raises InfraError if one cannot be read.
+        """Read the lists of every suite that the mirror carries and keeps up to date.
 
-        Lists of the last hour will do, unless ``again``.
+        Lists of the last hour will do, unless ``again``. Raises InfraError if one cannot be read.
         """
         updated = self._state / "updated"
         if not again and updated.exists() and time.time() - updated.stat().st_mtime < FRESH:
             return
         done = self._run("apt-get", "update", shown=True)
-        problems = [
-            line[3:]
-            for line in done.stderr.splitlines()
-            if line.startswith(("E: ", "W: ")) and "does not have a Release file" not in line
-        ]
-        # apt sums up at the end that something went wrong; what went wrong comes before.
-        problems = [line for line in problems if "ome index files failed" not in line]
+        problems = [line[3:] for line in done.stderr.splitlines() if line[:3] in ("E: ", "W: ")]
+        for problem in filter(_EXPIRED.search, problems):
+            print(f"passing over a suite: {problem}", file=sys.stderr, flush=True)
+        problems = [problem for problem in problems if not _PASSED_OVER.search(problem)]
         if done.returncode and problems:
             raise InfraError(f"cannot read Debian's package lists: {problems[0]}")
         updated.touch()
