@@ -149,6 +149,6 @@ def _more_than(call: Call, arch: Arch) -> Callable[[Superseded], bool]:
 
 def _lost_write(arch: Arch) -> Callable[[Superseded], bool]:
     def test(what: Superseded) -> bool:
-        return what.reason == "permission" and arch.mmu.writable(what.old, what.level)
+        return not what.is_table and arch.mmu.writable(what.old, what.level)
 
     return test

@@ -28,7 +28,7 @@ RULES: Final[tuple[type[Rule], ...]] = (StaleAfterReturn, AliasedTranslation)
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
 # What a TLB rule cannot do without: otherwise it is not armed.
-_NEEDED: Final = (Kind.PTE_WRITE, Kind.FLUSH, Kind.ROOT_LOAD, Kind.RET_USER)
+_NEEDED: Final = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""The golden corpus: traces as text, each with what the checker must say about it.
+
+A file begins with comment lines ``# arch: NAME``, ``# expect: none`` or ``# expect: RULE KIND N,
+...``, and optionally ``# policy: NAME`` and ``# exercised: N`` (of the rule whose directory it is
+in; without it, at least one). ``preamble_<arch>.trace`` is put in front of it.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from shootdown.rules.check import CheckReport, check
+from shootdown.trace.text import parse
+from shootdown.trace.types import Events
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+
+@dataclass(frozen=True)
+class TextTrace:
+    arch: str
+    text: str
+
+    def events(self) -> Events:
+        preamble = (CORPUS / f"preamble_{self.arch}.trace").read_text()
+        return parse(preamble + self.text)
+
+
+@dataclass(frozen=True)
+class Case:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.stem}"
+
+    @property
+    def rule(self) -> str:
+        return self.path.parent.name
+
+    def header(self, key: str, default: str = "") -> str:
+        found = re.search(rf"^# {key}: (.*)$", self.path.read_text(), re.MULTILINE)
+        return found[1].strip() if found else default
+
+    @property
+    def expected(self) -> Counter[tuple[str, str]]:
+        expect = self.header("expect")
+        if expect == "none":
+            return Counter()
+        words = [part.split() for part in expect.split(",")]
+        return Counter({(rule, kind): int(count) for rule, kind, count in words})
+
+    def run(self) -> CheckReport:
+        trace = TextTrace(self.header("arch"), self.path.read_text())
+        return check(trace, self.header("policy", "wilcox"))
+
+
+def cases() -> list[Case]:
+    return [Case(path) for path in sorted(CORPUS.glob("*/*.trace"))]
+
+
+def found(report: CheckReport) -> Counter[tuple[str, str]]:
+    """Findings of armed rules by rule and kind."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for rule in report.rules.values():
+        if rule.armed:
+            counts[rule.id, "may"] = rule.may
+            counts[rule.id, "witness"] = rule.witness
+    return +counts

@@ -1,0 +1,34 @@
+import pytest
+
+from shootdown.rules.check import RULES
+from tests.rules.corpus import CORPUS, Case, cases, found
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_verdict(case: Case):
+    report = case.run()
+    assert found(report) == case.expected
+    assert [(v.rule, v.kind) for v in report.violations] == sorted(
+        (v.rule, v.kind) for v in report.violations
+    )
+    exercised = report.rules[case.rule].exercised
+    wanted = case.header("exercised")
+    assert exercised == int(wanted) if wanted else exercised > 0
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_name_says_the_verdict(case: Case):
+    assert case.path.name.startswith("bad_" if case.expected else "good_")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_has_good_and_bad_traces(rule):
+    names = [path.name for path in (CORPUS / rule.id).iterdir()]
+    assert any(name.startswith("good_") for name in names)
+    assert any(name.startswith("bad_") for name in names)
+
+
+def test_every_exception_has_a_trace():
+    names = " ".join(path.name for path in CORPUS.glob("*/*"))
+    for number in (1, 2, 3, 4, 5, 6, 7, 9, 13, 15):
+        assert f"_e{number}_" in names
