@@ -38,6 +38,8 @@ _ALIASES: Final = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
 _SIZED: Final = {_INT, _STRUCT, _UNION, _ENUM, _FLOAT, _ENUM64}
 _NAMED: Final = {_STRUCT, _UNION, _ENUM, _ENUM64}
 _POINTER_BYTES: Final = 8
+_DEEPEST: Final = 64
+"""Typedefs and qualifiers in front of one type."""
 
 
 @dataclass(frozen=True)
@@ -121,31 +123,34 @@ class Btf:
 
     def size(self, name: str) -> int:
         """Bytes of the structure or union of that name. Raises InfraError when there is none."""
-        if name not in self._ids:
-            raise InfraError(f"The kernel's BTF has no structure '{name}'.")
-        return self._size(self._ids[name])
+        return self.member(name).size
 
     def enum(self, name: str) -> dict[str, int]:
         """Values of an enumeration by name. Raises InfraError when there is none of that name."""
         at = self._at[self._ids.get(name, 0)]
-        if at < 0:
-            raise InfraError(f"The kernel's BTF has no enum '{name}'.")
-        _, info, _ = struct.unpack_from("<III", self._types, at)
+        info = struct.unpack_from("<I", self._types, at + 4)[0] if at >= 0 else 0
         kind, signed, count = info >> 24 & 0x1F, bool(info >> 31), info & 0xFFFF
         if kind not in (_ENUM, _ENUM64):
-            raise InfraError(f"In the kernel's BTF '{name}' is no enum.")
-        form = {(_ENUM, False): "<II", (_ENUM, True): "<Ii"}.get((kind, signed), "<III")
+            raise InfraError(f"The kernel's BTF has no enum '{name}'.")
         step = _PER_ENTRY[kind]
+        body = self._types[at + 12 : at + 12 + step * count]
+        if len(body) < step * count:
+            raise InfraError(f"The kernel's BTF is damaged: enum '{name}' is cut off.")
         values = {}
-        for number in range(count):
-            text, low, *high = struct.unpack_from(form, self._types, at + 12 + step * number)
-            value = low | high[0] << 32 if high else low
-            wraps = high and signed and value >> 63
-            values[self._string(text)] = value - (1 << 64) if wraps else value
+        for entry in range(0, len(body), step):
+            text = int.from_bytes(body[entry : entry + 4], "little")
+            value = body[entry + 4 : entry + step]  # enum64: the low half, then the high
+            values[self._string(text)] = int.from_bytes(value, "little", signed=signed)
         return values
 
     def _search(self, path: str) -> Member | str:
         """The member, or why there is none."""
+        try:
+            return self._resolve(path)
+        except (struct.error, IndexError, RecursionError):
+            return "its types are damaged"
+
+    def _resolve(self, path: str) -> Member | str:
         first, *rest = path.split(".")
         if first not in self._ids:
             return f"no structure '{first}'"
@@ -187,13 +192,15 @@ class Btf:
             yield _Field(self._string(name), kind, bits, width)
 
     def _plain(self, number: int) -> int:
-        """The type behind typedefs and qualifiers."""
-        while number:
+        """The type behind typedefs and qualifiers. RecursionError when they go in circles."""
+        for _ in range(_DEEPEST):
+            if number == 0:
+                return 0
             _, info, target = struct.unpack_from("<III", self._types, self._at[number])
             if info >> 24 & 0x1F not in _ALIASES:
-                break
+                return number
             number = target
-        return number
+        raise RecursionError
 
     def _size(self, number: int) -> int:
         number = self._plain(number)

@@ -149,11 +149,13 @@ def _is_bzimage(data: bytes) -> bool:
 
 
 def _open_bzimage(data: bytes, what: str) -> _Opened:
-    """Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length."""
-    setup = ((data[0x1F1] or 4) + 1) * 512
-    offset, length = struct.unpack_from("<II", data.ljust(0x250, b"\0"), 0x248)
+    """Documentation/arch/x86/boot.rst: setup_sects, syssize, payload_offset, payload_length."""
+    header = data.ljust(0x250, b"\0")
+    setup = ((header[0x1F1] or 4) + 1) * 512
+    (paragraphs,) = struct.unpack_from("<I", header, 0x1F4)
+    offset, length = struct.unpack_from("<II", header, 0x248)
     payload = data[setup + offset : setup + offset + length]
-    if length == 0 or len(payload) < length:
+    if length == 0 or len(payload) < length or len(data) < setup + 16 * paragraphs:
         raise InfraError(f"{what} is a truncated bzImage; fetch or build it again.")
     vmlinux = unpack(payload, what, sized=True)
     if not vmlinux.startswith(image_elf.MAGIC):

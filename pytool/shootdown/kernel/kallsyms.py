@@ -199,6 +199,8 @@ def _expand(
     for number in range(count):
         if number % BLOCK == 0 and at - base != markers[number // BLOCK]:
             return None
+        if at + 1 >= len(data):
+            return None
         length = data[at]
         at += 1
         if length & 0x80:
