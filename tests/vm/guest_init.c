@@ -48,6 +48,8 @@ static void flood(void)
 
 	for (int i = 0; i < 2000; i++)
 		fprintf(console, "flood %d\n", i);
+	fflush(console);
+	tcdrain(fileno(console));
 	fclose(console);
 }
 

@@ -61,8 +61,9 @@ class Guest:
     @property
     def state(self) -> State:
         """Where the guest is in its life."""
-        ended = self._state is not State.NEW and self._exit.done()
-        return State.DEAD if ended else self._state
+        if self._state in (State.NEW, State.DEAD):
+            return self._state
+        return State.DEAD if self._exit.done() else self._state
 
     async def __aenter__(self) -> Self:
         try:
@@ -96,7 +97,7 @@ class Guest:
         self._child = await Child.start(self.argv)
         self._exit = asyncio.create_task(self._follow())
         self._state = State.PAUSED if self.config.start_paused else State.BOOTING
-        await self.guard(self._connect(), _START_SECONDS, "start QEMU")
+        await self.guard(self._connect(), _START_SECONDS, "start")
 
     async def wait_ready(self, timeout: float = BOOT_SECONDS) -> Hello:
         """Wait until the agent is there."""
@@ -205,15 +206,19 @@ class Guest:
         await asyncio.wait({self._exit}, timeout=_QUIT_SECONDS)
         if not self._exit.done():
             raise InfraError(f"{complaint} within {_QUIT_SECONDS:.0f} s: look at console.log")
-        if self._exit.result() != 0 or self.console.panicked or self.console.log.error:
+        if self._exit.result() != 0 or self.console.panicked or self._log_error:
             raise self._fault("end in order")
+
+    @property
+    def _log_error(self) -> InfraError | None:
+        return self.console.log.error or self.agent.log.error
 
     def _fault(self, doing: str) -> ShootdownError:
         """Say why QEMU ended."""
         status = self._exit.result()
         said = f": {self._child.stderr}" if self._child.stderr else ""
-        if self.console.log.error:
-            return self.console.log.error
+        if self._log_error:
+            return self._log_error
         if status:
             ended = f"exit status {status}" if status > 0 else f"signal {-status}"
             return InfraError(f"QEMU ended with {ended}, the guest did not {doing}{said}")
