@@ -180,7 +180,7 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
 def _recall(entry: Path, path: Path) -> KernelFacts | None:
     """The cached facts of the file ``path``; None when there are none, or they are damaged."""
     try:
-        with np.load(entry, allow_pickle=False) as kept:
+        with entry.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             about: dict[str, Any] = json.loads(kept["about"].tobytes())
             names = kept["names"].tobytes().decode().split("\n")
             symbols = SymbolTable(names, kept["vas"])
