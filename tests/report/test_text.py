@@ -26,10 +26,11 @@ def test_only_a_pass_is_called_one() -> None:
 def test_violation_is_a_splat_with_its_evidence() -> None:
     report = text.render(sample.FAILED)
     for part in (
-        "BUG: shootdown: stale-after-return in unmap_page_range\n",
+        "BUG: shootdown: stale-after-return in munmap\n",
         "WITNESS: CPU 1 still used",
-        "0x8000000012345867 level 1: page 0x12345000",
-        "not present",
+        "level 1: 0x8000000012345867: 4 KiB page at PA 0x12345000",
+        "level 1: none",
+        "unmap_page_range+0x5b8",
         "1, 2",
         "a TLB invalidation of 0x7f0000001000",
         "100, 101",

@@ -68,6 +68,12 @@ def test_missing_plan(tmp_path: Path) -> None:
         experiment.load(tmp_path / "none.toml")
 
 
+def test_workloads_have_their_own_number_of_iterations() -> None:
+    own = Experiment("x86_64")
+    assert own.iterations_of("map_fixed") > own.iterations_of("counting") > 0
+    assert Experiment("x86_64", iterations=7).iterations_of("counting") == 7
+
+
 def test_line_to_repeat_holds_what_differs() -> None:
     value = Experiment("arm64", seed=9, workloads="m*", command=("/bin/a b", "c"))
     line = value.command_line()

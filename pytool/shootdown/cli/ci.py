@@ -17,17 +17,20 @@ from typing import Final
 from shootdown import arch
 from shootdown.cli import options
 from shootdown.errors import ExitCode, ShootdownError, UsageError
+from shootdown.kernel.cache import cache_root
 from shootdown.report import ktap
-from shootdown.report.result import VERDICTS, Result, load
-from shootdown.run import directory
+from shootdown.report.result import SCHEMA, VERDICTS, Result, load
+from shootdown.run import directory, record, source
+from shootdown.run.experiment import Experiment
 
 GRAVEST_FIRST: Final = (
-    ExitCode.USAGE,
     ExitCode.INFRA,
+    ExitCode.USAGE,
     ExitCode.VIOLATION,
     ExitCode.CRASH,
     ExitCode.TIMEOUT,
     ExitCode.INCONCLUSIVE,
+    ExitCode.NOT_REPRODUCED,
 )
 PASSED_ON: Final = ("kernel", "workloads", "iterations", "seed", "timeout", "policy", "mutate")
 
@@ -35,7 +38,10 @@ PASSED_ON: Final = ("kernel", "workloads", "iterations", "seed", "timeout", "pol
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_kernel(parser)
-    parser.add_argument("--arch", default="all", help=f"{', '.join(arch.names())} or all")
+    parser.add_argument(
+        "--arch",
+        help=f"{', '.join(arch.names())} or all (default: the image's, all for debian:VERSION)",
+    )
     options.add_workload(parser)
     options.add_effort(parser)
     options.add_policy(parser)
@@ -50,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="new directory (default: runs/NNNN-ci)"
     )
+    options.add_json(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -58,15 +65,18 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError("ci takes no guest command; use `shootdown run -- PROGRAM`")
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; it must be at least 1")
-    names = arch.names() if args.arch == "all" else (arch.get(args.arch).name,)
+    names = _architectures(args)
+    for name in names:
+        record.validate(_experiment(args, name))
     out = options.the_directory(args, "ci", room=0).path
     codes = asyncio.run(_run_all(args, names, out))
     document = ktap.document([_case(name, out / name, codes[name]) for name in names])
     directory.write_text(out / "ktap.txt", document)
-    print(document, end="")
     code = gravest(list(codes.values()))
     words = ", ".join(f"{name} {_word(codes[name])}" for name in names)
-    print(f"# {words}; reports in {out}")
+    runs = {name: directory.read_json(out / name / "result.json") for name in names}
+    value = {"schema": SCHEMA, "exit_code": code, "directory": str(out), "runs": runs}
+    options.emit(args, value, f"{document}# {words}; reports in {out}\n")
     return code
 
 
@@ -80,6 +90,19 @@ def gravest(codes: list[int]) -> int:
         return unknown[0]
     passed = ExitCode.PASS in codes or not codes
     return ExitCode.PASS if passed else ExitCode.SKIPPED
+
+
+def _architectures(args: argparse.Namespace) -> tuple[str, ...]:
+    if args.arch not in (None, "all"):
+        return (arch.get(args.arch).name,)
+    if args.arch is None and args.kernel and not args.kernel.startswith("debian:"):
+        return (source.architecture(args.kernel, cache_root()),)
+    return arch.names()
+
+
+def _experiment(args: argparse.Namespace, name: str) -> Experiment:
+    given = {key: getattr(args, key) for key in PASSED_ON if getattr(args, key) is not None}
+    return Experiment(name, **given)
 
 
 def _word(code: int) -> str:

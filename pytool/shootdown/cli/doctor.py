@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
+from shootdown.cli import options
 from shootdown.errors import ExitCode, ShootdownError
 from shootdown.kernel.cache import cache_root
 from shootdown.run import artifacts
@@ -28,25 +29,28 @@ class Missing(ShootdownError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options: none."""
-    del parser
+    """Declare the options."""
+    options.add_json(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print a line for each check; 3 when one failed."""
-    del args
-    failed = 0
-    for what, look in checks():
-        try:
-            print(f"ok      {what}: {look()}")
-        except ShootdownError as error:
-            failed += 1
-            print(f"MISSING {what}: {error}")
-    if failed:
-        print(f"{failed} missing; `make setup plugin guest` in {artifacts.repository()} mends most")
-        return ExitCode.INFRA
-    print("everything is here")
-    return ExitCode.PASS
+    found = [_look(what, look) for what, look in checks()]
+    lines = [f"{'ok     ' if f['ok'] else 'MISSING'} {f['check']}: {f['finding']}" for f in found]
+    missing = sum(not f["ok"] for f in found)
+    lines.append("everything is here")
+    if missing:
+        repository = artifacts.repository()
+        lines[-1] = f"{missing} missing; `make setup plugin guest` in {repository} mends most"
+    options.emit(args, found, "\n".join(lines) + "\n")
+    return ExitCode.INFRA if missing else ExitCode.PASS
+
+
+def _look(what: str, look: Callable[[], str]) -> dict[str, str | bool]:
+    try:
+        return {"check": what, "ok": True, "finding": look()}
+    except ShootdownError as error:
+        return {"check": what, "ok": False, "finding": str(error)}
 
 
 def checks() -> Iterator[Check]:

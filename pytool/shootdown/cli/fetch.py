@@ -22,16 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"debian:VERSION, an image or a build tree (default: {options.DEFAULT.kernel})",
     )
     parser.add_argument("--arch", default="all", help=f"{', '.join(arch.names())} or all")
+    options.add_json(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Fetch each kernel for each architecture and print where it is."""
     names = arch.names() if args.arch == "all" else (args.arch,)
+    found = []
     for spec in args.kernels:
         for name in names:
             start = time.monotonic()
             image = source.image(spec, arch.get(name), cache_root())
             known = facts.load(image, cache_root())
             options.progress()(f"{spec} {name}: ready in {time.monotonic() - start:.1f} s")
-            print(f"{known.arch} {known.release} {known.build_id or '-'} {image}")
+            entry = {"spec": spec, "arch": known.arch, "release": known.release}
+            found.append(entry | {"build_id": known.build_id, "image": str(image)})
+    text = "".join(
+        f"{f['arch']} {f['release']} {f['build_id'] or '-'} {f['image']}\n" for f in found
+    )
+    options.emit(args, found, text)
     return 0

@@ -54,10 +54,15 @@ def add_mutate(parser: Parser) -> None:
 
 def add_effort(parser: Parser) -> None:
     """How long and how random."""
+    parser.add_argument(
+        "--iterations",
+        type=number,
+        metavar="N",
+        help="iterations of each workload (default: each its own number)",
+    )
     for name, what in (
-        ("iterations", "iterations of each workload"),
         ("seed", "seed of workloads and QEMU"),
-        ("timeout", "seconds for the boot and for each workload"),
+        ("timeout", "seconds for each workload"),
     ):
         parser.add_argument(
             f"--{name}",
@@ -113,27 +118,37 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """What is printed; main() turns a lone --json into --json=-."""
+    """What is printed."""
     parser.add_argument(
         "--format", choices=("text", "ktap"), default="text", help="report printed (default: text)"
     )
+    add_json(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Machine output; main() turns a lone --json into --json=-."""
     parser.add_argument(
         "--json",
         metavar="FILE",
-        help="--json=FILE: write the result there too; --json: print it instead of the report",
+        help="--json=FILE: write JSON there as well; --json: print it instead of text",
     )
 
 
 def show(args: argparse.Namespace, result: Result) -> None:
     """Print what --format and --json ask for."""
-    text = json.dumps(result.to_json(), indent=1) + "\n"
-    if args.json == "-":
-        print(text, end="")
-        return
-    if args.json:
-        directory.write_text(Path(args.json), text)
     tap = args.format == "ktap"
-    print(ktap.document([ktap.from_result(result)]) if tap else render(result), end="")
+    text = ktap.document([ktap.from_result(result)]) if tap else render(result)
+    emit(args, result.to_json(), text)
+
+
+def emit(args: argparse.Namespace, value: object, text: str) -> None:
+    """Print ``text``, or ``value`` as JSON where --json asks for it."""
+    document = json.dumps(value, indent=1) + "\n"
+    if args.json == "-":
+        text = document
+    elif args.json:
+        directory.write_text(Path(args.json), document)
+    print(text, end="")
 
 
 def the_experiment(args: argparse.Namespace) -> Experiment:

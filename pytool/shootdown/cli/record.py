@@ -7,6 +7,7 @@ Nothing is judged; `shootdown check DIR` does that.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from shootdown.cli import options
 from shootdown.run import record
@@ -16,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_experiment(parser)
     options.add_out(parser)
+    options.add_json(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -28,6 +30,6 @@ def execute(args: argparse.Namespace) -> int:
     record.validate(experiment)
     run = options.the_directory(args, experiment.arch)
     session = record.record(experiment, run, tell)
-    print(run.path)
+    options.emit(args, {"directory": str(run.path)} | asdict(session), f"{run.path}\n")
     record.raise_failure(session)
     return 0

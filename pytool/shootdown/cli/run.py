@@ -32,10 +32,10 @@ def execute(args: argparse.Namespace) -> int:
     tell(f"run directory {run.path}")
     try:
         record.record(experiment, run, tell)
+        result = checkstage.check(run, tell)
     except ShootdownError as error:
         reportstage.write(run, checkstage.failed(run, error))
         raise
-    result = checkstage.check(run, tell)
     reportstage.write(run, result)
     options.show(args, result)
     return result.exit_code

@@ -79,7 +79,7 @@ class Violation:
     va: int
     cpus: list[int]
     site: str
-    """Function that superseded the entry; stable from build to build."""
+    """The system call that took the entry away, or ``background``; the same in every build."""
     summary: str
     fingerprint: str
     """Equal for the same defect in another run."""

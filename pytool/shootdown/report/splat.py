@@ -47,7 +47,7 @@ def splat(violation: Violation, release: str) -> list[str]:
 def _entry(name: str, entry: int, text: str, level: int) -> list[str]:
     if not level:
         return []
-    return _field(name, f"{entry:#018x} level {level}: {text}")
+    return _field(name, f"level {level}: {text}" if text else f"level {level}: {entry:#018x}")
 
 
 def _numbers(seq: list[int]) -> str:

@@ -52,12 +52,14 @@ def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
     files = _read(run, policy)
     base = _base(files)
     try:
+        if not files.experiment.plugin or not run.trace.is_dir():
+            raise InconclusiveError("nothing was recorded, so nothing can be checked")
         trace = Trace(run.trace)
         state = TraceState.of(trace)
         tell(f"check {sum(state.counts.values())} events")
         report = check_events(_Known(files.experiment.arch, trace), files.experiment.policy)
         result = _judge(base, files, state, report)
-    except InconclusiveError as error:  # an empty trace
+    except InconclusiveError as error:
         result = _without_trace(base, str(error))
     timing = {**result.timing, "check_s": round(time.monotonic() - start, 3)}
     result = replace(result, timing=timing)

@@ -56,12 +56,13 @@ def violations_of(
 ) -> list[Violation]:
     """One violation for each fingerprint: the first whose evidence is complete, else the first.
 
-    Evidence is complete when all of its events come before ``horizon``.
+    Evidence is complete when all of its events come before ``horizon``. Witnesses come first.
     """
     groups: dict[str, list[base.Violation]] = {}
     for violation in found:
         groups.setdefault(violation.fingerprint, []).append(violation)
-    return [_group(group, symbols, horizon) for group in groups.values()]
+    chosen = [_group(group, symbols, horizon) for group in groups.values()]
+    return sorted(chosen, key=lambda violation: violation.kind != "witness")
 
 
 def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
@@ -116,7 +117,7 @@ def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: in
         mm=first.mm,
         va=first.va,
         cpus=first.cpus,
-        site=function or first.site,
+        site=first.site,
         summary=first.summary,
         fingerprint=first.fingerprint,
         seq=first.seq,

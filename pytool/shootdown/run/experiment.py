@@ -20,6 +20,10 @@ SCHEMA: Final = 1
 POLICIES: Final = ("wilcox", "glisse")
 THREADS: Final = ("multi", "single")
 
+# Races want many attempts. Others repeat the same long and thorough walk.
+_RACES: Final = 200
+_ITERATIONS: Final = {"counting": 4, "churn": 50}
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -34,7 +38,8 @@ class Experiment:
     """A static program of the host and its arguments, run instead of workloads."""
     rootfs: str = ""
     """Directory whose files are added to the guest's root, or empty."""
-    iterations: int = 200
+    iterations: int = 0
+    """Iterations of every workload; 0 leaves the number to each (``iterations_of``)."""
     seed: int = 1
     smp: int = 3
     """vCPUs."""
@@ -43,7 +48,7 @@ class Experiment:
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
     timeout: int = 300
-    """Seconds for the boot, and again for each workload."""
+    """Seconds for each workload; the boot has as many, and five minutes at least."""
     policy: str = "wilcox"
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
@@ -60,7 +65,7 @@ class Experiment:
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
         for name, low, high in (
-            ("iterations", 1, 10**9),
+            ("iterations", 0, 10**9),
             ("seed", 0, 2**64 - 1),
             ("smp", 1, 255),
             ("mem", 64, 1 << 20),
@@ -69,6 +74,10 @@ class Experiment:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"{name} is {value}; it must lie between {low} and {high}")
+
+    def iterations_of(self, workload: str) -> int:
+        """How often the workload runs its race."""
+        return self.iterations or _ITERATIONS.get(workload, _RACES)
 
     def to_toml(self) -> str:
         """The experiment as TOML, one field a line."""

@@ -13,7 +13,7 @@ from typing import Any
 from shootdown.errors import GuestCrashError, GuestTimeoutError, ShootdownError, UsageError
 from shootdown.run.experiment import Experiment, nearest
 from shootdown.vm.agent import WorkloadResult
-from shootdown.vm.guest import Guest, State
+from shootdown.vm.guest import BOOT_SECONDS, Guest, State
 
 Tell = Callable[[str], None]
 
@@ -92,7 +92,7 @@ async def _work(
 ) -> None:
     start = time.monotonic()
     await begin()
-    hello = await guest.wait_ready(experiment.timeout)
+    hello = await guest.wait_ready(max(BOOT_SECONDS, experiment.timeout))
     session.release = hello.release
     session.boot_s = time.monotonic() - start
     tell(f"booted {hello.release} in {session.boot_s:.1f} s")
@@ -111,7 +111,9 @@ async def _run_all(guest: Guest, experiment: Experiment, session: Session, tell:
     session.workloads = [{"name": name, "status": None, "seconds": 0.0} for name in names]
     for entry in session.workloads:
         name = entry["name"]
-        work = guest.run(name, experiment.iterations, experiment.seed, timeout=experiment.timeout)
+        work = guest.run(
+            name, experiment.iterations_of(name), experiment.seed, timeout=experiment.timeout
+        )
         await _follow(work, entry, tell)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from shootdown.arch import Arch
 from shootdown.errors import UsageError
-from shootdown.kernel import debian
+from shootdown.kernel import debian, facts
 
 # Boot images of a build tree, in any architecture's directory.
 _IMAGES: Final = ("arch/*/boot/bzImage", "arch/*/boot/Image", "arch/*/boot/Image.gz")
@@ -27,6 +27,11 @@ def image(spec: str, arch: Arch, cache: Path) -> Path:
     if spec.startswith("debian:"):
         return debian.resolve(spec, arch, cache).path
     return _local(spec)
+
+
+def architecture(spec: str, cache: Path) -> str:
+    """Name of the architecture of a local image or build tree. Raises what ``image`` raises."""
+    return facts.load(_local(spec), cache).arch
 
 
 def _local(spec: str) -> Path:
