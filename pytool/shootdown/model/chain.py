@@ -40,16 +40,28 @@ def chain(steps: list[Step]) -> tuple[list[Step], int]:
     rest = steps
     while rest:
         breaks += 1
-        ordered += _Search(rest).longest()
+        ordered += _longest(rest)
         done = set(ordered)
         rest = [step for step in rest if step not in done]
     return ordered, breaks
 
 
+def _longest(steps: list[Step]) -> list[Step]:
+    """The longest history found, from what any CPU's first step began with."""
+    heads = {step.cpu: step.old for step in reversed(steps)}
+    best: list[Step] = []
+    for value in dict.fromkeys([steps[0].old, *heads.values()]):
+        found = _Search(steps, value).longest()
+        best = max(best, found, key=len)
+        if len(best) == len(steps):
+            break
+    return best
+
+
 class _Search:
     """Depth-first search for a merge of the CPUs' sequences that chains."""
 
-    def __init__(self, steps: list[Step]) -> None:
+    def __init__(self, steps: list[Step], value: int) -> None:
         cpus = sorted({step.cpu for step in steps})
         self._queues = [[step for step in steps if step.cpu == cpu] for cpu in cpus]
         self._total = len(steps)
@@ -59,10 +71,10 @@ class _Search:
         self._turns: list[list[int]] = []
         """Queues not yet tried, at each step of the path."""
         self._dead: set[tuple[int, ...]] = set()
-        self._value = steps[0].old
+        self._value = value
 
     def longest(self) -> list[Step]:
-        """The whole merge, or else the longest one found that begins with the first step."""
+        """The whole merge, or else the longest beginning of one that was found."""
         best: list[int] = []
         for _ in range(_PATIENCE):
             while self._forward():

@@ -35,12 +35,11 @@ class Machine:
         self.records: Final = Records()
         self.tlb: Final = TLBS[self.arch.name](self.records)
         self.tasks: Final = Tasks(self.arch.kernel.syscalls)
-        self.phase = ""
-        """Name of the phase (Mark.BEGIN, Mark.END) the guest is in."""
         self.flushes: Final[Counter[int]] = Counter()
         """Invalidations by FlushOp."""
         self.sequel = stream.Sequel(stream.NONE)
         """Looks ahead in the events of ``run``."""
+        self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
@@ -65,6 +64,11 @@ class Machine:
             Kind.MARK: self._mark,
             Kind.OBS: self._observe,
         }
+
+    @property
+    def phase(self) -> str:
+        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
+        return self._phases[0] if self._phases else ""
 
     def listen(self, listener: Listener) -> None:
         """Add a listener; all hear of an event in the order they were added."""
@@ -249,10 +253,11 @@ class Machine:
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)
+        name = text(event.a, event.b)
         if event.id == Mark.BEGIN:
-            self.phase = text(event.a, event.b)
-        elif event.id == Mark.END:
-            self.phase = ""
+            self._phases.append(name)
+        elif event.id == Mark.END and name in self._phases:
+            del self._phases[self._phases.index(name) :]
 
     def _observe(self, event: Event) -> None:
         self._tell("observed", event)

@@ -3,9 +3,9 @@
 For every access and fault in the range of an open call (from its entry to its return), by name of
 the thread (Mark.THREAD, else its comm) that ran on the CPU:
 
-* *old*: the page that was there when the call began, and the tables still said so;
-* *stale*: that page, although the entry had certainly been taken away before;
-* *new*: another page than that;
+* *old*: the page that was there when the call began, or came before it took anything away;
+* *stale*: that page, although the entry for it had certainly been taken away before;
+* *new*: another page than that, as may be once the call has let go of its lock;
 * *fault*: a page fault.
 
 Accesses are counted as recorded: equal ones in a row are one record.
@@ -21,7 +21,8 @@ from typing import Final
 
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
-from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
+from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import Call, area, operation
 from shootdown.model.tlb import Stale, Superseded
@@ -34,7 +35,7 @@ class _Change:
     start: int
     end: int
     before: dict[int, int | None]
-    """PA by page number, as of the call's entry."""
+    """PA by page number, until the call takes anything away."""
     taken: dict[int, int] = field(default_factory=dict)
     """Number of the store that superseded a page's entry, by page number."""
 
@@ -74,6 +75,16 @@ class Observers(Listener):
                     if what.va <= page << PAGE_SHIFT < what.end:
                         change.taken.setdefault(page, what.seq)
 
+    def installed(self, root: int, leaf: Leaf, event: Event) -> None:
+        """A fault that came before the call took its lock belongs to what was there."""
+        for change in self._open.values():
+            if change.call.root == root and not change.taken:
+                end = leaf.va + span_of(leaf.level)
+                for page in change.before:
+                    if leaf.va <= page << PAGE_SHIFT < end:
+                        walk = self._machine.space.translate
+                        change.before[page] = walk(root, page << PAGE_SHIFT)
+
     def observed(self, event: Event) -> None:
         """A thread has used the range."""
         for change in self._changes(event):
@@ -95,12 +106,14 @@ class Observers(Listener):
         ]
 
     def _word(self, change: _Change, event: Event) -> str:
-        page = event.a >> PAGE_SHIFT
-        if event.b & -PAGE_SIZE != change.before.get(page):
+        page, pa = event.a >> PAGE_SHIFT, event.b & -PAGE_SIZE
+        if pa != change.before.get(page):
             return "new"
         # The number is drawn after the access: only the record before it bounds its age.
         taken = change.taken.get(page)
-        return "stale" if taken is not None and event.prev > taken else "old"
+        late = taken is not None and event.prev > taken
+        back = self._machine.space.translate(change.call.root, event.a) == pa
+        return "stale" if late and not back else "old"
 
     def _count(self, change: _Change, event: Event, word: str) -> None:
         task = self._machine.tasks.cpu(event.cpu).task

@@ -68,14 +68,14 @@ class Space:
 
     def walk(self, root: int, va: int) -> Leaf | None:
         """The leaf that translates ``va`` below ``root`` now; None when there is none."""
-        pa: int | None = root
-        while pa is not None and (table := self._tables.get(pa)):
+        pa, table = root, self._tables.get(root)
+        while table is not None:
             index = index_of(va, table.level)
             entry = table.slots.get(index, 0)
-            first = table.va + index * span_of(table.level)
             if self._mmu.leaf(entry, table.level):
+                first = va & -span_of(table.level)
                 return Leaf(pa + index * _SLOT, first, table.level, entry)
-            pa = self._child(entry, table.level)
+            pa, table = self._below(entry, table.level)
         return None
 
     def translate(self, root: int, va: int) -> int | None:
@@ -87,9 +87,8 @@ class Space:
 
     def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
         """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
-        pa = self._child(entry, level)
-        table = self._tables.get(pa) if pa is not None else None
-        if pa is None or table is None or table.level >= level:
+        pa, table = self._below(entry, level)
+        if table is None:
             return
         for index, below in table.slots.items():
             if self._mmu.leaf(below, table.level):
@@ -98,8 +97,13 @@ class Space:
             else:
                 yield from self.leaves(below, table.level)
 
-    def _child(self, entry: int, level: int) -> int | None:
-        return self._mmu.target(entry, level) if self._mmu.table(entry, level) else None
+    def _below(self, entry: int, level: int) -> tuple[int, _Table | None]:
+        """PA of the table that an entry of ``level`` points to, and the table when it is known."""
+        if not self._mmu.table(entry, level):
+            return 0, None
+        pa = self._mmu.target(entry, level)
+        table = self._tables.get(pa)
+        return pa, table if table is not None and table.level == level - 1 else None
 
     def _store(self, event: Event) -> None:
         table = self._tables.get(event.a & -PAGE_SIZE)

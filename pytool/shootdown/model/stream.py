@@ -81,10 +81,11 @@ def stream(events: Events, kinds: Iterable[int]) -> Iterator[Event]:
         wanted &= ~(np.isin(events["kind"], kinds_with) & (events[field] >> _SIGN == 1))
     wanted &= ~(np.isin(events["kind"], _WATCHES) & (events["id"] == Watch.MMAP_LOCK))
     wanted &= (events["kind"] != Kind.OBS) | (events["flags"] & Flag.LAST == 0)
-    chosen, prev = events[wanted], previous(events)[wanted]
-    for start in range(0, len(chosen), _CHUNK):
-        rows = chosen[start : start + _CHUNK].tolist()
-        befores = prev[start : start + _CHUNK].tolist()
+    prev = previous(events)
+    places = np.flatnonzero(wanted)
+    for start in range(0, len(places), _CHUNK):
+        chunk = places[start : start + _CHUNK]
+        rows, befores = events[chunk].tolist(), prev[chunk].tolist()
         for row, before in zip(rows, befores, strict=True):
             yield Event._make((*row, before))
 
@@ -93,14 +94,17 @@ class Sequel:
     """Looks ahead in the trace: what a vCPU records next."""
 
     def __init__(self, events: Events) -> None:
-        self._of: dict[int, Events] = {
-            int(cpu): events[events["cpu"] == cpu] for cpu in np.unique(events["cpu"])
+        self._events = events
+        self._seq = np.ascontiguousarray(events["seq"])
+        self._places = {
+            int(cpu): np.flatnonzero(events["cpu"] == cpu) for cpu in np.unique(events["cpu"])
         }
 
     def next_of_others(self, cpu: int, seq: int) -> Iterator[Event]:
         """The first record after ``seq`` of every vCPU but ``cpu``."""
-        for other, events in self._of.items():
-            at = int(np.searchsorted(events["seq"], np.uint64(seq), side="right"))
-            if other != cpu and at < len(events):
-                before = int(events[at - 1]["seq"]) if at else 0
-                yield Event._make((*events[at].item(), before))
+        after = int(np.searchsorted(self._seq, np.uint64(seq), side="right"))
+        for other, places in self._places.items():
+            at = int(np.searchsorted(places, after))
+            if other != cpu and at < len(places):
+                before = int(self._seq[places[at - 1]]) if at else 0
+                yield Event._make((*self._events[places[at]].item(), before))

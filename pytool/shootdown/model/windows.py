@@ -4,18 +4,20 @@ A window opens with the store that supersedes a leaf, for each CPU that may hold
 with the invalidation's effect there. Its length is in guest instructions of all vCPUs (``icount``).
 Windows on the CPU that did the store are counted apart: they close by program order.
 
-How a window ends:
+What became of a window:
 
-* *closed*: before the system call returned.
-* *deferred*: after the return, but user code could not use the copy from then on (E3, E4, E5).
-* *outlived*: after the return, and it could be used.
+* *closed*: the copy was gone before the system call returned.
+* *outlived*: it was not, and user code could use it.
+* *deferred*: user code could not use the copy when the window opened, or not when the call
+  returned (E3, E4, E5). Such a window may last for as long as a CPU idles; its length is left out.
 * *reused*: besides any of these, the old frame got a new use while the copy could be used: it
   became a page table, or a leaf at another address began to map it although nothing else had
   mapped it. The latter is also what a page-cache page does that is mapped again elsewhere, without
   ever having been free; moves by the same call (mremap) are left out. Frames in use through other
   leaves, or through large pages, are not followed.
 
-A window is *aliased* from the moment another page becomes live at the address.
+A window is *aliased* from the moment another page becomes live at the address while the copy can
+be used.
 """
 
 from __future__ import annotations
@@ -35,27 +37,28 @@ from shootdown.model.tlb import Stale, Superseded
 
 @dataclass(slots=True)
 class Windows:
-    """What was measured for one operation; lengths in instructions, of windows on other CPUs."""
+    """What was measured for one operation, of windows on other CPUs; lengths in instructions."""
 
     operation: str
     replacements: int = 0
     """Live translations that were removed, replaced or narrowed."""
     lengths: list[int] = field(default_factory=list)
+    """Of windows that have ended and were not deferred."""
     aliased: list[int] = field(default_factory=list)
-    """Lengths of the aliased parts, where there were any."""
+    """Lengths of the aliased parts, where there were any, deferred windows left out."""
     closed: int = 0
     deferred: int = 0
     outlived: int = 0
     reused: int = 0
     unfinished: int = 0
-    """Still open when the trace ended; not among the lengths."""
+    """Still open when the trace ended."""
     own: int = 0
     """Windows on the CPU that did the store."""
 
     @property
     def count(self) -> int:
-        """Windows on other CPUs that were closed."""
-        return len(self.lengths)
+        """All windows on other CPUs."""
+        return self.closed + self.outlived + self.deferred
 
     def percentile(self, percent: int) -> int:
         """The smallest length that at least ``percent`` of the windows do not exceed; 0 of none."""
@@ -75,9 +78,9 @@ class _Open:
     operation: str
     sole: bool
     """Nothing else mapped the frame when the leaf was superseded."""
+    usable: bool
+    """When it opened and, once the call has returned, also then."""
     returned: bool = False
-    usable: bool = False
-    """At the return."""
     reused: bool = False
     aliased_from: int | None = None
 
@@ -99,7 +102,7 @@ class WindowMeter(Listener):
         self._of(name).replacements += 1
         sole = what.level == 1 and self._machine.space.mapped[what.target] <= 1
         for stale in stales:
-            self._open[stale] = _Open(name, sole)
+            self._open[stale] = _Open(name, sole, self._can_use(stale))
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)
 
@@ -118,17 +121,18 @@ class WindowMeter(Listener):
         if stale.cpu == stale.what.cpu:
             total.own += 1
             return
-        total.lengths.append(event.icount - stale.what.icount)
-        if window.aliased_from is not None:
-            total.aliased.append(event.icount - window.aliased_from)
         self._classify(total, window)
+        if window.usable:
+            total.lengths.append(event.icount - stale.what.icount)
+            if window.aliased_from is not None:
+                total.aliased.append(event.icount - window.aliased_from)
 
     def returned(self, call: Call, event: Event) -> None:
         """Windows of the call that are open now have outlived it."""
         for stale, window in self._open.items():
             if stale.what.call is call:
                 window.returned = True
-                window.usable = self._machine.can_use(stale.cpu, stale.tag)
+                window.usable &= self._can_use(stale)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Another page may be live at an address now, or an old frame may have a new use."""
@@ -138,7 +142,7 @@ class WindowMeter(Listener):
         end = leaf.va + span_of(leaf.level)
         for stale in self._machine.records.overlapping(root, leaf.va, end):
             window = self._open.get(stale)
-            if window and window.aliased_from is None:
+            if window and window.aliased_from is None and self._can_use(stale):
                 va = max(stale.what.va, leaf.va)
                 if stale.what.page(va) != (target + va - leaf.va) & -PAGE_SIZE:
                     window.aliased_from = event.icount
@@ -159,13 +163,12 @@ class WindowMeter(Listener):
             self._forget(stale)
 
     def finish(self) -> None:
-        """The trace has ended."""
+        """The trace has ended: what is open is counted, by what became of it so far."""
         for stale, window in self._open.items():
             if stale.cpu != stale.what.cpu:
                 total = self._of(window.operation)
                 total.unfinished += 1
-                if window.returned:
-                    self._classify(total, window)
+                self._classify(total, window)
 
     def _of(self, name: str) -> Windows:
         return self.windows.setdefault(name, Windows(name))
@@ -180,12 +183,15 @@ class WindowMeter(Listener):
 
     def _reuse(self, stale: Stale) -> None:
         narrowed = stale.what.reason == "permission"  # the frame stays where it is
-        if not narrowed and self._machine.can_use(stale.cpu, stale.tag):
+        if not narrowed and self._can_use(stale):
             self._open[stale].reused = True
+
+    def _can_use(self, stale: Stale) -> bool:
+        return self._machine.can_use(stale.cpu, stale.tag)
 
     @staticmethod
     def _classify(total: Windows, window: _Open) -> None:
-        total.closed += not window.returned
-        total.deferred += window.returned and not window.usable
-        total.outlived += window.returned and window.usable
+        total.deferred += not window.usable
+        total.outlived += window.usable and window.returned
+        total.closed += window.usable and not window.returned
         total.reused += window.reused

@@ -22,6 +22,8 @@ from shootdown.model.tlb import Superseded
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
 
+_STORE: Final = int(Flag.STORE)
+
 
 def observed_pages(events: Events) -> list[int]:
     """Numbers of the pages (VA >> 12) that the trace has user accesses for, ascending."""
@@ -106,12 +108,11 @@ class Aftermath:
         page = self._memory.get(root, {}).get(event.a >> PAGE_SHIFT)
         if page is None:
             return None
-        if self._machine.space.translate(root, event.a) != pa:
-            gone = page.elsewhere.get(pa)
-        elif event.flags & Flag.STORE:
+        gone = page.elsewhere.get(pa)
+        if gone is not None and self._machine.space.translate(root, event.a) == pa:
+            gone = None
+        if gone is None and event.flags & _STORE:
             gone = page.read_only.get(pa)
-        else:
-            return None
         if gone is None or event.prev <= gone.call.end or self._in_doubt(event):
             return None
         return gone

@@ -86,6 +86,8 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
 
     def observed(self, event: Event) -> None:
         """Note which of two live pages an access went to."""
+        if not self._aliases:
+            return
         root, pa = self.machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         for alias in self._aliases.get((root, event.a >> PAGE_SHIFT), ()):
             already = alias.old_used and alias.new_used
@@ -141,13 +143,12 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         )
 
     def _over(self, what: Superseded, stales: Sequence[Stale]) -> None:
-        if not self._aliases:
-            return
-        for number in range(what.va >> PAGE_SHIFT, what.end >> PAGE_SHIFT):
-            if kept := self._aliases.pop((what.root, number), None):
-                kept = [alias for alias in kept if alias.stale not in stales]
+        first, end = what.va >> PAGE_SHIFT, what.end >> PAGE_SHIFT
+        for root, number in [key for key in self._aliases if key[0] == what.root]:
+            if first <= number < end:
+                kept = [a for a in self._aliases.pop((root, number)) if a.stale not in stales]
                 if kept:
-                    self._aliases[what.root, number] = kept
+                    self._aliases[root, number] = kept
 
     def _differ(self, what: Superseded, leaf: Leaf) -> bool:
         va = max(what.va, leaf.va)

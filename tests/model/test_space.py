@@ -1,0 +1,79 @@
+from collections import Counter
+
+from shootdown import arch
+from shootdown.model.space import Leaf, Space
+from shootdown.model.stream import stream
+from shootdown.trace.schema import Kind
+from shootdown.trace.text import parse
+
+KINDS = (
+    Kind.ROOT_LEARN,
+    Kind.ROOT_FORGET,
+    Kind.TABLE_LINK,
+    Kind.TABLE_SLOT,
+    Kind.TABLE_UNLINK,
+    Kind.PTE_WRITE,
+)
+TABLES = """\
+0 ROOT_LEARN b=0x10000 level=3
+0 PTE_WRITE a=0x10000 c=0x11067 level=3
+0 TABLE_LINK a=0x10000 b=0x11000 d=0x10000 level=2
+0 TABLE_SLOT a=0x11008 c=0x8000e7 d=0x200000 level=2
+0 PTE_WRITE a=0x11010 c=0x12067 d=0x400000 level=2
+0 TABLE_LINK a=0x11010 b=0x12000 c=0x400000 d=0x10000 level=1
+0 TABLE_SLOT a=0x12008 c=0x50067 d=0x401000 level=1
+"""
+
+
+def space(lines: str) -> Space:
+    made = Space(arch.get("x86_64").mmu)
+    for event in stream(parse(lines), KINDS):
+        made.apply(event)
+    return made
+
+
+def test_walk():
+    tables = space(TABLES)
+    assert tables.walk(0x10000, 0x401234) == Leaf(0x12008, 0x401000, 1, 0x50067)
+    assert tables.walk(0x10000, 0x3FFFFF) == Leaf(0x11008, 0x200000, 2, 0x8000E7)
+    assert tables.walk(0x10000, 0x402000) is None
+    assert tables.walk(0x99000, 0x401234) is None
+
+
+def test_translate_gives_the_page():
+    tables = space(TABLES)
+    assert tables.translate(0x10000, 0x401234) == 0x50000
+    assert tables.translate(0x10000, 0x2FF234) == 0x8FF000
+    assert tables.translate(0x10000, 0x402000) is None
+
+
+def test_root_of_a_slot():
+    tables = space(TABLES)
+    assert [tables.root_of(slot) for slot in (0x12FF8, 0x10000, 0x13000)] == [0x10000, 0x10000, 0]
+
+
+def test_leaves_below_a_pointer():
+    tables = space(TABLES)
+    assert [leaf.va for leaf in tables.leaves(0x11067, 3)] == [0x200000, 0x401000]
+    assert list(tables.leaves(0x13067, 3)) == []
+
+
+def test_mapped_counts_leaves_of_a_page():
+    assert space(TABLES).mapped == Counter({0x50000: 1})
+    twice = "0 PTE_WRITE a=0x12010 c=0x50025 d=0x402000 level=1\n"
+    assert space(TABLES + twice).mapped == Counter({0x50000: 2})
+    gone = "0 PTE_WRITE a=0x12008 b=0x50067 d=0x401000 level=1\n"
+    assert space(TABLES + gone).mapped == Counter()
+    assert space(TABLES + "0 TABLE_UNLINK b=0x12000 level=1").mapped == Counter()
+
+
+def test_forgotten_root():
+    tables = space(TABLES + "0 ROOT_FORGET b=0x10000 level=3")
+    assert tables.walk(0x10000, 0x401234) is None
+
+
+def test_tables_that_point_in_circles_end():
+    """A trace is untrusted."""
+    tables = space(TABLES + "0 PTE_WRITE a=0x11018 c=0x11067 d=0x600000 level=2")
+    assert tables.walk(0x10000, 0x600000) is None
+    assert len(list(tables.leaves(0x11067, 3))) == 2

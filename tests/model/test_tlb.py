@@ -1,0 +1,79 @@
+"""The store of stale entries; what ends their life is in the corpus of stale-after-return."""
+
+from shootdown.model.tlb import EVERYWHERE, Records, Stale, Superseded
+
+
+def superseded(va: int, *, level: int = 1, table: bool = False, root: int = 0x10000) -> Superseded:
+    size = 0x1000 << 9 * (level - 1)
+    return Superseded(
+        root=root,
+        va=va,
+        end=va + size,
+        level=level,
+        is_table=table,
+        old=0x50067,
+        new=0,
+        target=0x50000,
+        reason="unmapped",
+        seq=1,
+        icount=0,
+        pc=0,
+        cpu=0,
+        task="",
+        call=None,
+        holders=(0,),
+    )
+
+
+def store(*stales: Stale) -> Records:
+    records = Records()
+    for stale in stales:
+        records.add(stale)
+    return records
+
+
+def test_bounds_are_start_inclusive_and_end_exclusive():
+    stale = Stale(0, 7, superseded(0x400000))
+    records = store(stale)
+    assert records.overlapping(0x10000, 0x3FF000, 0x400000) == []
+    assert records.overlapping(0x10000, 0x401000, 0x402000) == []
+    assert records.overlapping(0x10000, 0x400FFF, 0x401000) == [stale]
+    assert records.overlapping(0x10000, 0, EVERYWHERE) == [stale]
+    assert records.overlapping(0x20000, 0, EVERYWHERE) == []
+
+
+def test_large_page_is_found_by_any_address_in_it():
+    stale = Stale(0, 7, superseded(0x400000, level=2))
+    assert store(stale).overlapping(0x10000, 0x5FF000, 0x600000) == [stale]
+
+
+def test_take_ends_life_once_and_only_where_told():
+    one, other_cpu, other_tag = (Stale(c, t, superseded(0)) for c, t in ((0, 7), (1, 7), (0, 8)))
+    records = store(one, other_cpu, other_tag)
+    assert records.take([(0, 7)]) == [one]
+    assert (one.alive, other_cpu.alive, other_tag.alive) == (False, True, True)
+    assert records.take([(0, 7)]) == []
+
+
+def test_take_adds_table_pointers_of_any_address():
+    page, table = Stale(0, 7, superseded(0)), Stale(0, 7, superseded(1 << 40, level=2, table=True))
+    assert store(page, table).take([(0, 7)], 0, 0x1000) == [page]
+    assert set(store(page, table).take([(0, 7)], 0, 0x1000, tables=True)) == {page, table}
+
+
+def test_keys_by_cpu_and_tag():
+    records = store(*(Stale(c, t, superseded(0)) for c, t in ((0, 7), (1, 7), (0, 8))))
+    assert set(records.of(cpu=0)) == {(0, 7), (0, 8)}
+    assert set(records.of(tag=7)) == {(0, 7), (1, 7)}
+    assert records.of(cpu=1, tag=8) == []
+
+
+def test_forget_takes_one_address_space():
+    mine, other = Stale(0, 7, superseded(0)), Stale(0, 7, superseded(0, root=0x20000))
+    assert store(mine, other).forget(0x10000) == [mine]
+    assert other.alive
+
+
+def test_page_of_a_superseded_leaf():
+    what = superseded(0x400000, level=2)
+    assert what.page(0x403456) == 0x53000
