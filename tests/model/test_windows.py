@@ -130,3 +130,22 @@ def test_page_that_came_before_the_call_took_anything_is_old():
     call = MAP_FIXED.replace("0x400000", "0x403000")
     access = "1 OBS a=0x403010 b=0x53010 size=8\n"
     assert seen(NAME + call + first + access + RETURN) == {"old": 1}
+
+
+def test_page_that_is_back_with_other_rights_is_old():
+    back = "0 PTE_WRITE a=0x13000 c=0x50065 d=0x400000 level=1\n"
+    assert seen(NAME + MAP_FIXED + GONE + back + OLD + OLD + RETURN) == {"old": 2}
+
+
+def test_cpu_that_went_lazy_sees_no_alias():
+    lazy = "1 WATCH id=IS_LAZY c=1 d=1\n"
+    new = "0 PTE_WRITE a=0x13000 c=0x60067 d=0x400000 level=1 icount=1200\n"
+    window = windows(MAP_FIXED + GONE + FLUSH0 + lazy + new + flush1(1500) + RETURN)
+    assert (window.closed, window.aliased) == (1, [])
+
+
+def test_narrowed_page_that_is_mapped_elsewhere_is_not_reused():
+    narrowed = GONE.replace("d=", "c=0x50065 d=")
+    elsewhere = "1 PTE_WRITE a=0x13040 c=0x50065 d=0x408000 level=1\n"
+    window = windows(MAP_FIXED + narrowed + FLUSH0 + elsewhere + flush1(1500) + RETURN)
+    assert (window.closed, window.reused) == (1, 0)
