@@ -18,11 +18,9 @@ from pathlib import Path
 from shootdown import arch as architectures
 from shootdown.bench.ratio import Figure, figure, ratios, table
 from shootdown.errors import InfraError, ShootdownError
-from shootdown.rules.check import check
-from shootdown.run import record
+from shootdown.run import checkstage, record
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
-from shootdown.trace.reader import Trace
 
 _WORKLOADS = "fork_cow,munmap"
 _ITERATIONS = 100
@@ -58,12 +56,12 @@ def _measure(arch: str, kernel: str, pairs: int, scratch: Path) -> dict[str, Fig
                 plugin=plugin,
             )
             seconds.append(_seconds(experiment, scratch / f"{arch}-{n}-{plugin}"))
-        trace = Trace(scratch / f"{arch}-{n}-True" / "trace")
+        run = RunDir(scratch / f"{arch}-{n}-True")
         start = time.perf_counter()
-        check(trace, arch=arch)
+        result = checkstage.check(run, _tell)
         spent = time.perf_counter() - start
         checked.append(spent)
-        rates.append(sum(trace.counts().values()) / spent)
+        rates.append(sum(result.events.values()) / spent)
     return {
         f"plain_{arch}": figure(plain, "s"),
         f"record_default_{arch}": figure(recorded, "s"),
