@@ -114,10 +114,11 @@ def test_bad_run_fails_with_its_evidence(make: Make) -> None:
         ({"unknown_tables": 2}, "2 unknown tables"),
         ({"inconsistencies": 3}, "3 events do not fit"),
         ({"nonzero_checked": 0}, "audit was not done"),
+        ({"nonzero_checked": 0, "error": "no task list"}, "audit was not done: no task list"),
     ],
 )
 def test_audit_that_disagrees_is_never_a_pass(
-    make: Make, change: dict[str, int], reason: str
+    make: Make, change: dict[str, Any], reason: str
 ) -> None:
     result = check(make(GOOD, audit=AUDIT | change))
     assert result.exit_code == 7

@@ -16,8 +16,8 @@ def title(violation: Violation) -> str:
     return f"BUG: shootdown: {violation.rule} in {violation.site or 'unknown'}"
 
 
-def splat(violation: Violation, release: str) -> list[str]:
-    """The report of one violation, line by line."""
+def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
+    """The report of one violation, line by line; ``reproduce`` is the line that repeats the run."""
     cpus = ", ".join(map(str, violation.cpus))
     lines = [
         RULER,
@@ -41,6 +41,8 @@ def splat(violation: Violation, release: str) -> list[str]:
         lines += _field("seen", f"{violation.count} times; this is the first")
     if not violation.complete:
         lines += _wrap("The evidence spans a loss of events: this may be no violation.", "")
+    if reproduce:
+        lines += ["", reproduce]  # however long: it is there to be pasted
     return [*lines, RULER]
 
 

@@ -23,7 +23,7 @@ def render(result: Result) -> str:
         _rules(result),
         *(_windows(w) for w in result.windows if w.operation == LOUD_WINDOWS),
         _other_windows([w for w in result.windows if w.operation != LOUD_WINDOWS]),
-        *(splat(v, result.kernel.release) for v in result.violations),
+        *(splat(v, result.kernel.release, result.reproduce) for v in result.violations),
         _console(result),
         _audit(result),
         _events(result),

@@ -64,7 +64,11 @@ def audit_of(value: Mapping[str, Any]) -> Audit:
         nonzero=value.get("nonzero_checked", 0),
         unknown_tables=value.get("unknown_tables", 0),
         done=value.get("nonzero_checked", 0) > 0,
-        samples=[*value.get("details", ()), *value.get("inconsistency_details", ())],
+        samples=[
+            *([value["error"]] if "error" in value else []),
+            *value.get("details", ()),
+            *value.get("inconsistency_details", ()),
+        ],
     )
 
 
@@ -98,7 +102,7 @@ def doubts(
     if audit.mismatches or audit.unknown_tables:
         yield f"audit: {audit.mismatches} mismatches, {audit.unknown_tables} unknown tables"
     elif not audit.done and guest.ended == "done":
-        yield "the audit was not done"
+        yield ": ".join(["the audit was not done", *audit.samples[:1]])
     if guest.ended == "interrupted":
         yield guest.message
     for workload in workloads:

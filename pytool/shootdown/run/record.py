@@ -14,7 +14,13 @@ from pathlib import Path
 import shootdown
 from shootdown import arch as architectures
 from shootdown.arch import Arch
-from shootdown.errors import GuestCrashError, GuestTimeoutError, InfraError, ShootdownError
+from shootdown.errors import (
+    GuestCrashError,
+    GuestTimeoutError,
+    InconclusiveError,
+    InfraError,
+    ShootdownError,
+)
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import plan
 from shootdown.kernel.cache import cache_root
@@ -181,9 +187,14 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
         )
     if stand:
         tell("audit")
-        directory.write_json(
-            run.audit, auditstage.compare(stand, prepared.facts, prepared.arch, run)
-        )
+        directory.write_json(run.audit, _audit(stand, prepared, run))
+
+
+def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:
+    try:
+        return auditstage.compare(stand, prepared.facts, prepared.arch, run)
+    except InconclusiveError as error:  # the trace can be checked all the same
+        return {"error": str(error)}
 
 
 def _blame_disk(run: RunDir) -> None:
