@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * One command at a time: each is answered by exactly one of `done`, `end`, `error` or `bye`
- * before the next one is read. A command runs in a child with a session of its own, so whatever
+ * before the next one is read. A command runs in a process with a session of its own, so whatever
  * it does to itself, the agent goes on.
  */
 #include "agent.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -37,59 +37,64 @@ static int wait_for(pid_t child)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* Fork. In the child: a new session, and nothing of the agent's unwritten output. */
-static pid_t start_child(const char *name)
+/*
+ * Start @path with @arguments in a session of its own, and say what became of it. A program that
+ * @speaks gets the channel as JOB_CHANNEL. Spawned, not
+ * forked: on a kernel whose flushes were taken out, a fork would leave the agent writing through
+ * old translations into pages that it shares with the child.
+ */
+static void start_and_wait(const char *name, const char *path, char **arguments, bool speaks)
 {
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attributes;
 	pid_t child;
+	int error;
 
-	fflush(NULL);
 	say("start %s", name);
-	child = fork();
-	if (child == 0)
-		setsid();
-	else if (child < 0)
-		say("error %s: fork: %s", name, strerror(errno));
-	return child;
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+	posix_spawn_file_actions_init(&files);
+	if (speaks)
+		channel_hand_down(&files, JOB_CHANNEL);
+	error = posix_spawn(&child, path, &files, &attributes, arguments, environ);
+	posix_spawn_file_actions_destroy(&files);
+	posix_spawnattr_destroy(&attributes);
+	if (error)
+		say("error %s: %s: %s", name, path, strerror(error));
+	else
+		say("done %s %d", name, wait_for(child));
 }
 
+/* The workload runs in this very program, started anew: see job_main. */
 static void command_run(char **words)
 {
-	char problem[PROBLEM_BYTES];
+	char *arguments[MAX_WORDS + 3] = { "init", "job" };
+	char copies[MAX_LINE], problem[PROBLEM_BYTES], *copied[MAX_WORDS + 1];
+	const char *wrong;
 	struct job job;
-	const char *wrong = request_parse(words, &job, problem);
-	pid_t child;
+	size_t used = 0;
+	int count = 0;
 
-	if (wrong) {
-		say("error %s", wrong);
-		return;
+	/* Understanding the request takes its words apart. */
+	for (; words[count]; count++) {
+		copied[count] = strcpy(copies + used, words[count]);
+		used += strlen(words[count]) + 1;
+		arguments[count + 2] = words[count];
 	}
-	child = start_child(job.workload->name);
-	if (child == 0)
-		_exit(job_run(&job));
-	if (child > 0)
-		say("done %s %d", job.workload->name, wait_for(child));
+	copied[count] = NULL;
+	wrong = request_parse(copied, &job, problem);
+	if (wrong)
+		say("error %s", wrong);
+	else
+		start_and_wait(job.workload->name, "/proc/self/exe", arguments, true);
 }
 
 static void command_exec(char **words)
 {
-	pid_t child;
-
-	if (!words[0]) {
+	if (!words[0])
 		say("error exec: needs PATH [ARG...]");
-		return;
-	}
-	if (access(words[0], X_OK)) {
-		say("error exec: %s: %s", words[0], strerror(errno));
-		return;
-	}
-	child = start_child("exec");
-	if (child == 0) {
-		execv(words[0], words);
-		say("note exec: %s: %s", words[0], strerror(errno));
-		_exit(127);
-	}
-	if (child > 0)
-		say("done exec %d", wait_for(child));
+	else
+		start_and_wait("exec", words[0], words, false);
 }
 
 static void command_list(char **words)

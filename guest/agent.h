@@ -3,6 +3,9 @@
 #ifndef AGENT_H
 #define AGENT_H
 
+/* Descriptor of the channel in a program that the agent starts. */
+enum { JOB_CHANNEL = 3 };
+
 /* Serve the open channel. Returns after `bye`, or when the channel closed. */
 void agent_serve(void);
 

@@ -54,6 +54,15 @@ char *area_create(size_t blocks)
 	return area;
 }
 
+void *area_shared(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		die("share %zu bytes", bytes);
+	return memory;
+}
+
 int area_memfd(size_t bytes, char **alias)
 {
 	int file = memfd_create("shootdown", MFD_CLOEXEC);

@@ -36,6 +36,12 @@ char *area_create(size_t blocks);
 /* Write one byte to every page of [at, at + bytes). */
 void area_touch(char *at, size_t bytes);
 
+/*
+ * Zeroed memory for what threads tell each other. Shared, so that no fork makes it copy-on-write:
+ * on a kernel whose flushes were taken out, two CPUs could see different copies for ever.
+ */
+void *area_shared(size_t bytes);
+
 /* A memory file of @bytes; *alias is a mapping of all of it. Returns the descriptor. */
 int area_memfd(size_t bytes, char **alias);
 

@@ -33,6 +33,17 @@ bool channel_open(const char *path)
 	return tcsetattr(channel, TCSANOW, &mode) == 0;
 }
 
+void channel_hand_down(posix_spawn_file_actions_t *files, int as)
+{
+	posix_spawn_file_actions_adddup2(files, channel, as);
+}
+
+void channel_adopt(int file)
+{
+	channel = file;
+	fcntl(channel, F_SETFD, FD_CLOEXEC);
+}
+
 static int next_byte(void)
 {
 	if (input.next == input.length) {

@@ -3,6 +3,7 @@
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +16,12 @@ enum line {
 
 /* Open the terminal @path. Returns false with errno set. */
 bool channel_open(const char *path);
+
+/* Give a program that is about to be spawned the channel as descriptor @as. */
+void channel_hand_down(posix_spawn_file_actions_t *files, int as);
+
+/* Speak over the inherited descriptor @file, and do not hand it down further. */
+void channel_adopt(int file);
 
 /* Read one line without its newline (a carriage return before it is dropped). */
 enum line channel_read(char *line, size_t size);

@@ -98,8 +98,12 @@ bool crew_wait(struct crew *crew)
 	return false;
 }
 
-void crew_init(struct crew *crew, const struct job *job)
+void crew_init(struct crew *crew, const struct job *job, void *stage, crew_step *step,
+	       crew_pass *pass)
 {
+	crew->stage = stage;
+	crew->step = step;
+	crew->pass = pass;
 	area_small_pages();
 	access_init();
 	thread_become("mapper", MAPPER_CPU);

@@ -23,6 +23,14 @@ enum { CREW_MAX_OBSERVERS = 8, CREW_MAX_VIEWS = 4 };
 		"observers", 2, 1, CREW_MAX_OBSERVERS \
 	}
 
+struct crew;
+struct observer;
+
+/* What the mapper does in iteration @iteration, counted from 1. */
+typedef void crew_step(struct crew *crew, uint64_t iteration);
+/* What an observer does over and over: once over all pages. */
+typedef void crew_pass(struct observer *observer);
+
 struct observer {
 	struct thread thread;
 	struct crew *crew;
@@ -38,14 +46,17 @@ struct crew {
 	struct observer observers[CREW_MAX_OBSERVERS];
 	_Atomic bool stop;
 	uint64_t exercised; /* steps before which an observer had used every page */
-	/* What a workload brings along. */
-	void *stage;
-	void (*step)(struct crew *crew, uint64_t iteration);
-	void (*pass)(struct observer *observer); /* once over all pages; crew_observe reads them */
+	void *stage;	    /* what the workload keeps */
+	crew_step *step;
+	crew_pass *pass;
 };
 
-/* Become the mapper: small pages, name, CPU, seed, handler of faults. */
-void crew_init(struct crew *crew, const struct job *job);
+/*
+ * Fill @crew, all zeros and in memory of area_shared, and become the mapper: small pages, name,
+ * CPU, seed, handler of faults.
+ */
+void crew_init(struct crew *crew, const struct job *job, void *stage, crew_step *step,
+	       crew_pass *pass);
 
 /* A view of crew's, declared to the plugin as the next range. */
 void crew_add_view(struct crew *crew, struct view *view, unsigned int family, char *base,
@@ -54,8 +65,8 @@ void crew_add_view(struct crew *crew, struct view *view, unsigned int family, ch
 /* Start the observers, take the steps 1..ITERATIONS, stop, report. Returns the status. */
 int crew_run(struct crew *crew, const struct job *job);
 
-/* Read all views once: the usual pass. A view is left at the first fault. */
-void crew_observe(struct observer *observer);
+/* The usual pass: read all views. A view is left at the first fault. */
+crew_pass crew_observe;
 
 /*
  * The page to visit as number @index of this pass. Each pass starts one page further on, so that

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * `init WORD [ARG]`: bad endings on demand, so that the host's handling of them can be tested on
- * a real guest (`exec /init panic`), and `serve TTY`, the agent's loop without the machine.
+ * a real guest (`exec /init panic`); `serve TTY`, the agent's loop without the machine; and `job`,
+ * by which the agent starts a workload.
  */
 #include "helper.h"
 
@@ -15,6 +16,7 @@
 
 #include "agent.h"
 #include "channel.h"
+#include "request.h"
 
 static int serve(const char *tty)
 {
@@ -24,6 +26,21 @@ static int serve(const char *tty)
 	}
 	agent_serve();
 	return 0;
+}
+
+/* `job NAME ITERATIONS SEED [KEY=VALUE...]`, with the channel as descriptor JOB_CHANNEL. */
+static int job_main(char **words)
+{
+	char problem[PROBLEM_BYTES];
+	const char *wrong;
+	struct job job;
+
+	channel_adopt(JOB_CHANNEL);
+	wrong = request_parse(words, &job, problem);
+	if (!wrong)
+		return job_run(&job);
+	fprintf(stderr, "init: %s\n", wrong);
+	return 2;
 }
 
 static int end_with(const char *status)
@@ -89,6 +106,8 @@ static const struct {
 
 int helper_main(int argc, char **argv)
 {
+	if (argc > 1 && !strcmp(argv[1], "job"))
+		return job_main(argv + 2);
 	for (size_t i = 0; argc > 1 && i < sizeof(helpers) / sizeof(helpers[0]); i++)
 		if (!strcmp(helpers[i].word, argv[1]) && argc == 2 + helpers[i].arguments)
 			return helpers[i].help(argv[2]);

@@ -7,8 +7,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "area.h"
 #include "marks.h"
 #include "workload.h"
+
+enum { STACK_BYTES = 256 * 1024 };
 
 int thread_cpus(void)
 {
@@ -53,11 +56,17 @@ static void *thread_main(void *data)
 void thread_start(struct thread *thread, const char *name, int cpu, void (*run)(void *),
 		  void *argument)
 {
+	pthread_attr_t attributes;
+
 	snprintf(thread->name, sizeof(thread->name), "%s", name);
 	thread->cpu = cpu;
 	thread->run = run;
 	thread->argument = argument;
-	errno = pthread_create(&thread->id, NULL, thread_main, thread);
+	/* Stacks are shared memory for the reason that area_shared gives. */
+	pthread_attr_init(&attributes);
+	pthread_attr_setstack(&attributes, area_shared(STACK_BYTES), STACK_BYTES);
+	errno = pthread_create(&thread->id, &attributes, thread_main, thread);
+	pthread_attr_destroy(&attributes);
 	if (errno)
 		die("pthread_create");
 }

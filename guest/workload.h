@@ -26,7 +26,7 @@ struct job;
 struct workload {
 	const char *name;
 	const char *headline;			 /* the race it provokes, one line */
-	int (*run)(const struct job *job);	 /* in a process of its own; returns its status */
+	int (*run)(const struct job *job);	 /* in a program of its own; returns its status */
 	struct option_spec options[MAX_OPTIONS]; /* ends at the first without a name */
 };
 
@@ -46,7 +46,7 @@ const struct workload *workload_find(const char *name);
 /* Value of the option @name; naming one that does not exist is a bug and dies. */
 uint64_t job_option(const struct job *job, const char *name);
 
-/* Run @job in this process, which is its own and ends with the returned status. */
+/* Run @job in this process, which is to end with the returned status. */
 int job_run(const struct job *job);
 
 /* Report `stat NAME KEY VALUE`; KEY is formatted. */

@@ -49,19 +49,18 @@ static void map_shared(char *at, size_t bytes)
 
 static int run(const struct job *job)
 {
-	static struct stage stage;
+	struct stage *stage = area_shared(sizeof(*stage));
 	unsigned int pages = job_option(job, "pages");
 	char *anon, *shared;
 
-	stage.crew = (struct crew){ .stage = &stage, .step = drop, .pass = crew_observe };
-	crew_init(&stage.crew, job);
+	crew_init(&stage->crew, job, stage, drop, crew_observe);
 	anon = area_window(area_create(1));
 	shared = area_window(area_create(1));
 	map_shared(shared, pages * PAGE_BYTES);
-	crew_add_view(&stage.crew, &stage.anon, 0, anon, pages);
-	crew_add_view(&stage.crew, &stage.shared, 1, shared, pages);
-	stage.shared.keeps_data = true;
-	return crew_run(&stage.crew, job);
+	crew_add_view(&stage->crew, &stage->anon, 0, anon, pages);
+	crew_add_view(&stage->crew, &stage->shared, 1, shared, pages);
+	stage->shared.keeps_data = true;
+	return crew_run(&stage->crew, job);
 }
 
 const struct workload madvise_dontneed = {

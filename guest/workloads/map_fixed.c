@@ -53,14 +53,13 @@ static void replace(struct crew *crew, uint64_t iteration)
 
 static int run(const struct job *job)
 {
-	static struct stage stage;
+	struct stage *stage = area_shared(sizeof(*stage));
 	unsigned int pages = job_option(job, "pages");
 
-	stage.crew = (struct crew){ .stage = &stage, .step = replace, .pass = crew_observe };
-	crew_init(&stage.crew, job);
-	stage.file = area_memfd(2 * pages * PAGE_BYTES, &stage.alias);
-	crew_add_view(&stage.crew, &stage.view, 0, area_window(area_create(1)), pages);
-	return crew_run(&stage.crew, job);
+	crew_init(&stage->crew, job, stage, replace, crew_observe);
+	stage->file = area_memfd(2 * pages * PAGE_BYTES, &stage->alias);
+	crew_add_view(&stage->crew, &stage->view, 0, area_window(area_create(1)), pages);
+	return crew_run(&stage->crew, job);
 }
 
 const struct workload map_fixed = {

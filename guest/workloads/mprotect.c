@@ -73,17 +73,16 @@ static void flip(struct crew *crew, uint64_t iteration)
 
 static int run(const struct job *job)
 {
-	static struct stage stage;
+	struct stage *stage = area_shared(sizeof(*stage));
 	int status;
 
-	stage.crew = (struct crew){ .stage = &stage, .step = flip, .pass = write_pages };
-	crew_init(&stage.crew, job);
-	stage.pages = job_option(job, "pages");
-	stage.base = area_window(area_create(1));
-	mark_range(0, stage.base, stage.pages * PAGE_BYTES);
-	status = crew_run(&stage.crew, job);
+	crew_init(&stage->crew, job, stage, flip, write_pages);
+	stage->pages = job_option(job, "pages");
+	stage->base = area_window(area_create(1));
+	mark_range(0, stage->base, stage->pages * PAGE_BYTES);
+	status = crew_run(&stage->crew, job);
 	mark_unrange(0);
-	report(stage.changed, "changed_while_readonly");
+	report(stage->changed, "changed_while_readonly");
 	return status;
 }
 

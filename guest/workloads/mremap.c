@@ -48,22 +48,21 @@ static void move(struct crew *crew, uint64_t iteration)
 
 static int run(const struct job *job)
 {
-	static struct stage stage;
-	struct pair *window = &stage.window, *block = &stage.block;
+	struct stage *stage = area_shared(sizeof(*stage));
+	struct pair *window = &stage->window, *block = &stage->block;
 	unsigned int pages = job_option(job, "pages");
 
-	stage.crew = (struct crew){ .stage = &stage, .step = move, .pass = crew_observe };
-	crew_init(&stage.crew, job);
+	crew_init(&stage->crew, job, stage, move, crew_observe);
 	window->bytes = pages * PAGE_BYTES;
 	block->bytes = BLOCK_BYTES;
 	for (int place = 0; place < 2; place++) {
 		window->starts[place] = area_window(area_create(1));
 		block->starts[place] = place ? area_reserve(1) : area_create(1);
-		crew_add_view(&stage.crew, &window->views[place], 0, window->starts[place], pages);
-		crew_add_view(&stage.crew, &block->views[place], 1,
+		crew_add_view(&stage->crew, &window->views[place], 0, window->starts[place], pages);
+		crew_add_view(&stage->crew, &block->views[place], 1,
 			      area_window(block->starts[place]), pages);
 	}
-	return crew_run(&stage.crew, job);
+	return crew_run(&stage->crew, job);
 }
 
 const struct workload mremap_move = {

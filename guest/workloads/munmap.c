@@ -47,14 +47,13 @@ static void unmap_and_map(struct crew *crew, uint64_t iteration)
 
 static int run(const struct job *job)
 {
-	static struct stage stage;
+	struct stage *stage = area_shared(sizeof(*stage));
 
-	stage.crew = (struct crew){ .stage = &stage, .step = unmap_and_map, .pass = crew_observe };
-	crew_init(&stage.crew, job);
-	stage.block = area_create(1);
-	crew_add_view(&stage.crew, &stage.view, 0, area_window(stage.block),
+	crew_init(&stage->crew, job, stage, unmap_and_map, crew_observe);
+	stage->block = area_create(1);
+	crew_add_view(&stage->crew, &stage->view, 0, area_window(stage->block),
 		      job_option(job, "pages"));
-	return crew_run(&stage.crew, job);
+	return crew_run(&stage->crew, job);
 }
 
 const struct workload munmap_remap = {
