@@ -98,6 +98,8 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         const=False,
         help="record nothing; the kernel runs under plain TCG",
     )
+    for name in ("--test-drop-store", "--test-delay-us"):  # for tests of shootdown itself
+        how.add_argument(name, type=number, help=argparse.SUPPRESS)
     how.add_argument("--dry-run", action="store_true", help="print the QEMU line and stop")
 
 

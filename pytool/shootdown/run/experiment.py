@@ -57,6 +57,10 @@ class Experiment:
     """Whether the plugin records; without it nothing can be checked."""
     append: str = ""
     """Extra kernel arguments."""
+    test_drop_store: int = 0
+    """Tests of the tool itself: lose this page-table store, counted from 1; 0 loses none."""
+    test_delay_us: int = 0
+    """Tests of the tool itself: sleep up to so many us between an access and its number."""
 
     def __post_init__(self) -> None:
         for text in (self.kernel, self.workloads, self.rootfs, self.append, *self.command):
@@ -70,6 +74,8 @@ class Experiment:
             ("smp", 1, 255),
             ("mem", 64, 1 << 20),
             ("timeout", 1, 10**6),
+            ("test_drop_store", 0, 2**63),
+            ("test_delay_us", 0, 10**6),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -94,7 +100,7 @@ class Experiment:
             value = getattr(self, field.name)
             if value == getattr(default, field.name) or field.name in ("command", "plugin"):
                 continue
-            option = {"workloads": "workload"}.get(field.name, field.name)
+            option = {"workloads": "workload"}.get(field.name, field.name.replace("_", "-"))
             words.append(f"--{option} {shlex.quote(str(value))}")
         if not self.plugin:
             words.append("--no-plugin")

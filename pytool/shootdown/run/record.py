@@ -143,7 +143,12 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
     experiment, facts = prepared.experiment, prepared.facts
     if prepared.config.plugin:
         text = plan.make(
-            facts, prepared.arch, ram_size=experiment.mem << 20, thread=experiment.thread
+            facts,
+            prepared.arch,
+            ram_size=experiment.mem << 20,
+            thread=experiment.thread,
+            drop_store=experiment.test_drop_store,
+            delay_us=experiment.test_delay_us,
         )
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
