@@ -215,12 +215,20 @@ static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, u
 					 .d = old });
 }
 
+/* DSB nXS has only the domain in CRm; it is for loads and stores. */
+static uint64_t barrier_crm(uint32_t word)
+{
+	uint64_t crm = (word >> 8) & 15;
+
+	return (word & 0xe0) == 0x20 ? crm | 3 : crm;
+}
+
 static void barrier(unsigned cpu, const struct sd_insn *insn, enum sd_barrier op)
 {
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_BARRIER,
 					 .id = op,
 					 .pc = insn->pc,
-					 .a = (insn->word >> 8) & 15 });
+					 .a = barrier_crm(insn->word) });
 }
 
 static void eret(unsigned cpu, const struct sd_insn *insn)
