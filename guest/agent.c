@@ -17,6 +17,7 @@
 
 #include "arch.h"
 #include "channel.h"
+#include "marks.h"
 #include "request.h"
 #include "workload.h"
 
@@ -38,19 +39,20 @@ static int wait_for(pid_t child)
 }
 
 /*
- * Start @path with @arguments in a session of its own, and say what became of it. A program that
- * @speaks gets the channel as JOB_CHANNEL. Spawned, not
- * forked: on a kernel whose flushes were taken out, a fork would leave the agent writing through
+ * Start @path with @arguments in a session of its own, as a phase of the trace, and say what became
+ * of it. A program that @speaks gets the channel as JOB_CHANNEL. Spawned, not forked: on a kernel whose flushes were taken out, a fork would leave the agent writing through
  * old translations into pages that it shares with the child.
  */
 static void start_and_wait(const char *name, const char *path, char **arguments, bool speaks)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
+	struct mark_name phase = mark_pack(name);
+	int error, status = 0;
 	pid_t child;
-	int error;
 
 	say("start %s", name);
+	mark_begin(phase, 0); /* here, so that it ends even when the program dies */
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
 	posix_spawn_file_actions_init(&files);
@@ -59,10 +61,13 @@ static void start_and_wait(const char *name, const char *path, char **arguments,
 	error = posix_spawn(&child, path, &files, &attributes, arguments, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attributes);
+	if (!error)
+		status = wait_for(child);
+	mark_end(phase, 0);
 	if (error)
 		say("error %s: %s: %s", name, path, strerror(error));
 	else
-		say("done %s %d", name, wait_for(child));
+		say("done %s %d", name, status);
 }
 
 /* The workload runs in this very program, started anew: see job_main. */

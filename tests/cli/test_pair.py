@@ -31,6 +31,9 @@ def test_stock_kernels_are_silent(cli: Cli, tmp_path: Path) -> None:
     assert [case.name for case in parse("\n".join(tap))] == list(arch.names())
     for result in results(tmp_path / "out").values():
         assert result["rules"][RULE]["exercised"] > 50
+        told = [workload["rules"][RULE]["exercised"] for workload in result["workloads"]]
+        assert min(told) > 10  # each workload provokes what it is for
+        assert sum(told) <= result["rules"][RULE]["exercised"]
         assert result["lost"] == 0
         assert result["audit"]["nonzero"] > 1000
         assert result["audit"]["mismatches"] == result["audit"]["unknown_tables"] == 0

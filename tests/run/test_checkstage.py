@@ -89,6 +89,18 @@ def test_good_run_passes(make: Make) -> None:
     assert results.load(run.result) == result
 
 
+def test_rules_are_told_for_each_workload(make: Make) -> None:
+    def change(events: Events) -> Events:
+        # The phase of the workload "munmap", from before the first event to behind the last.
+        begin, end = (parse(f"0 MARK id={word} a=0x70616d6e756d") for word in ("BEGIN", "END"))
+        begin["seq"], end["seq"] = 1, len(events) + 2
+        events["seq"] += 1
+        return np.concatenate([begin, events, end])
+
+    (workload,) = check(make(GOOD, change=change)).workloads
+    assert workload.rules["stale-after-return"].exercised > 0
+
+
 def test_bad_run_fails_with_its_evidence(make: Make) -> None:
     run = make(BAD)
     result = check(run)

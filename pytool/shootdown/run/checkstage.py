@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import shootdown
 from shootdown.errors import ExitCode, InconclusiveError, ShootdownError
@@ -19,6 +19,9 @@ from shootdown.run.experiment import Experiment
 from shootdown.run.verdict import Evidence, Verdict, decide
 from shootdown.trace.reader import Trace
 from shootdown.trace.types import Events
+
+EXEC_PHASE: Final = "exec"
+"""What the agent calls the phase of a program it was told to execute."""
 
 Tell = Callable[[str], None]
 
@@ -135,7 +138,9 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
     )
     return replace(
         _with_verdict(base, verdict),
-        workloads=convert.with_rules(base.workloads, report),
+        workloads=convert.with_rules(
+            base.workloads, report, EXEC_PHASE if files.experiment.command else ""
+        ),
         rules=rules,
         violations=found,
         events={kind.name: count for kind, count in state.counts.items()},

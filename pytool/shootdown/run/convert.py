@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,14 @@ def rules_of(report: CheckReport) -> dict[str, Rule]:
     return {name: _rule(rule, rule, _note(rule, report)) for name, rule in report.rules.items()}
 
 
-def with_rules(workloads: Iterable[Workload], report: CheckReport) -> list[Workload]:
-    """The workloads with the figures of their own phases."""
-    return [_with_rules(workload, report) for workload in workloads]
+def with_rules(
+    workloads: Iterable[Workload], report: CheckReport, phase: str = ""
+) -> list[Workload]:
+    """The workloads with the figures of their phases.
+
+    The agent brackets each with marks of its name; ``phase`` is the name where it differs.
+    """
+    return [_with_rules(workload, report, phase or workload.name) for workload in workloads]
 
 
 def windows_of(report: CheckReport) -> list[Windows]:
@@ -95,14 +101,12 @@ def _note(rule: base.RuleReport, report: CheckReport) -> str:
     return rule.note or (BLIND if blind else TOLERATED)
 
 
-def _with_rules(workload: Workload, report: CheckReport) -> Workload:
-    if not any(workload.name in rule.phases for rule in report.rules.values()):
-        return workload
+def _with_rules(workload: Workload, report: CheckReport, phase: str) -> Workload:
     rules = {
-        name: _rule(rule.phases.get(workload.name, base.Figures()), rule, _note(rule, report))
+        name: _rule(rule.phases.get(phase, base.Figures()), rule, _note(rule, report))
         for name, rule in report.rules.items()
     }
-    return Workload(**{**vars(workload), "rules": rules})
+    return replace(workload, rules=rules)
 
 
 def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: int) -> Violation:
