@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from shootdown.errors import InfraError, UsageError
 
-ROOM_BYTES: Final = 256 << 20
-"""Free bytes a recording needs at its start; a boot plus all workloads writes about half."""
+ROOM_BYTES: Final = 1 << 30
+"""Free bytes asked for at the start of a recording; all workloads write hundreds of MiB."""
 
 
 @dataclass(frozen=True)
