@@ -45,6 +45,35 @@ static uint64_t value_of(qemu_plugin_meminfo_t info)
 	}
 }
 
+/* Say how often a look was repeated before it is forgotten. */
+static void finish_entry(unsigned cpu, const struct sd_obs *o)
+{
+	if (o->count)
+		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_OBS,
+						 .a = o->va,
+						 .b = o->pa,
+						 .c = o->value,
+						 .d = o->count,
+						 .size = o->size,
+						 .flags = o->flags | SD_FLAG_LAST });
+}
+
+/* Where the last look at @va by this vCPU is kept: its own entry, or the oldest of its set. */
+static struct sd_obs *entry_of(unsigned cpu, uint64_t va)
+{
+	uint64_t set = ((va >> 3) * 0x9e3779b97f4a7c15ull) >> 56;
+	struct sd_obs *ways = sd_cpus[cpu].obs[set % SD_OBS_SETS], *oldest = ways;
+
+	for (unsigned i = 0; i < SD_OBS_WAYS; i++) {
+		if (ways[i].va == va)
+			return &ways[i];
+		if (ways[i].epoch < oldest->epoch)
+			oldest = &ways[i];
+	}
+	finish_entry(cpu, oldest);
+	return oldest;
+}
+
 void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *pc)
 {
 	if (G_LIKELY(!__atomic_load_n(&nranges, __ATOMIC_RELAXED)) || !in_range(va))
@@ -56,7 +85,7 @@ void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, vo
 	uint64_t value = value_of(info);
 	uint64_t epoch = __atomic_load_n(&sd_obs_epoch, __ATOMIC_RELAXED);
 	uint8_t flags = qemu_plugin_mem_is_store(info) ? SD_FLAG_STORE : 0;
-	struct sd_obs *o = &sd_cpus[cpu].obs[((va >> 3) ^ (va >> SD_PAGE_SHIFT)) % SD_OBS_WAYS];
+	struct sd_obs *o = entry_of(cpu, va);
 	bool same_va = o->va == va;
 
 	if (same_va && o->pa == pa && o->value == value && o->epoch == epoch && o->flags == flags) {
@@ -112,19 +141,8 @@ void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[
 
 void sd_observe_finish(void)
 {
-	for (unsigned cpu = 0; cpu < sd_ncpus; cpu++) {
-		for (unsigned i = 0; i < SD_OBS_WAYS; i++) {
-			struct sd_obs *o = &sd_cpus[cpu].obs[i];
-
-			if (o->count)
-				sd_emit(cpu,
-					&(struct sd_event){ .kind = SD_KIND_OBS,
-							    .a = o->va,
-							    .b = o->pa,
-							    .c = o->value,
-							    .d = o->count,
-							    .size = o->size,
-							    .flags = o->flags | SD_FLAG_LAST });
-		}
-	}
+	for (unsigned cpu = 0; cpu < sd_ncpus; cpu++)
+		for (unsigned set = 0; set < SD_OBS_SETS; set++)
+			for (unsigned way = 0; way < SD_OBS_WAYS; way++)
+				finish_entry(cpu, &sd_cpus[cpu].obs[set][way]);
 }

@@ -85,7 +85,7 @@ enum sd_flag {
 	SD_FLAG_ATOMIC = 1,
 	/* OBS: the access was a store */
 	SD_FLAG_STORE = 2,
-	/* OBS: written when the run ended, for its count only */
+	/* OBS: written for its count only, when an address is no longer followed; no access now */
 	SD_FLAG_LAST = 4,
 	/* FLUSH: affects the issuing vCPU only */
 	SD_FLAG_LOCAL = 8,

@@ -21,7 +21,7 @@
 #include "schema.h"
 
 enum { SD_MAX_CPUS = 64, SD_PAGE_SHIFT = 12, SD_PAGE_SIZE = 4096, SD_SLOTS = 512 };
-enum { SD_TRACE_RECORDS = 16384, SD_OBS_WAYS = 64, SD_KINDS = 32 };
+enum { SD_TRACE_RECORDS = 16384, SD_OBS_SETS = 256, SD_OBS_WAYS = 4, SD_KINDS = 32 };
 
 /* What an atomic instruction does with the values its callbacks report. */
 enum sd_rmw {
@@ -59,7 +59,7 @@ struct sd_cpu {
 	uint64_t excl_pa, excl_value;
 	uint64_t root[4]; /* last raw value of each SD_ROOT_* register */
 	GByteArray *scratch;
-	struct sd_obs obs[SD_OBS_WAYS];
+	struct sd_obs obs[SD_OBS_SETS][SD_OBS_WAYS];
 } __attribute__((aligned(128)));
 
 extern struct sd_cpu sd_cpus[SD_MAX_CPUS];

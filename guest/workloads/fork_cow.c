@@ -37,7 +37,7 @@ static void write_pages(struct observer *observer)
 	unsigned int step = observer->crew->observer_count;
 
 	for (unsigned int page = observer->index; page < stage->pages; page += step)
-		*word(stage, page) = ++observer->stores;
+		*word(stage, page) = crew_value(++observer->stores);
 }
 
 static uint64_t sum(const struct stage *stage)

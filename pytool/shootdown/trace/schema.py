@@ -67,7 +67,7 @@ class Flag(IntFlag):
     STORE = 2
     """OBS: the access was a store."""
     LAST = 4
-    """OBS: written when the run ended, for its count only."""
+    """OBS: written for its count only, when an address is no longer followed; no access now."""
     LOCAL = 8
     """FLUSH: affects the issuing vCPU only."""
     LEAF = 16
