@@ -5,13 +5,15 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "area.h"
 #include "marks.h"
 #include "workload.h"
 
-enum { STACK_BYTES = 256 * 1024 };
+enum { STACK_BYTES = 256 * 1024, OBSERVER_NICENESS = 10 };
 
 int thread_cpus(void)
 {
@@ -49,6 +51,8 @@ static void *thread_main(void *data)
 	struct thread *thread = data;
 
 	thread_become(thread->name, thread->cpu);
+	/* The mapper may have to share its CPU, and must not wait for an observer's time slice. */
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), OBSERVER_NICENESS);
 	thread->run(thread->argument);
 	return NULL;
 }

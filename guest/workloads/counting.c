@@ -29,9 +29,15 @@ enum { PAGES = 64, DROPPED = 32, MOVED = 16, HOLE = 32, MAX_PHASES = 16 };
 /* Where in the block things are, in pages. */
 enum { SOURCE_PAGE = 96, TARGET_PAGE = 256 };
 
+/* What was counted in one phase. All members are numbers of one size: compared as memory. */
+struct result {
+	uint64_t faults, present_before, present_after, pfn_changed, target_present;
+	struct tracing_counts traced;
+};
+
 struct stage {
 	char *source, *target;
-	long child;
+	volatile char *frame; /* where the phase being measured keeps its counts */
 	bool witnesses;
 };
 
@@ -77,13 +83,28 @@ static void move(struct stage *stage)
 		die("mremap");
 }
 
+/* Write to every page that is written to before the witnesses stop: none of them is shared then. */
+static __attribute__((noinline)) void settle(const struct stage *stage)
+{
+	volatile char deeper[2 * PAGE_BYTES];
+
+	for (size_t at = 0; at < sizeof(deeper); at += PAGE_BYTES)
+		deeper[at] = 0;
+	deeper[sizeof(deeper) - 1] = 0;
+	stage->frame[0] = 0;
+	stage->frame[sizeof(struct result) - 1] = 0;
+}
+
 static void fork_child(struct stage *stage)
 {
-	stage->child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-	if (stage->child == 0)
+	int status;
+	long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (child == 0)
 		syscall(SYS_exit_group, 0);
-	if (stage->child < 0)
-		die("clone");
+	if (child < 0 || waitpid((pid_t)child, &status, 0) < 0)
+		die("clone and wait");
+	settle(stage);
 }
 
 static void unmap(struct stage *stage)
@@ -92,7 +113,7 @@ static void unmap(struct stage *stage)
 		die("munmap");
 }
 
-/* In this order; each one's number of pages goes into its marks. */
+/* In this order; each one's number of pages goes into its marks. Where all lie is in a note. */
 static const struct phase {
 	const char *name;
 	void (*act)(struct stage *stage);
@@ -108,12 +129,6 @@ static const struct phase {
 };
 enum { PHASES = sizeof(phases) / sizeof(phases[0]) };
 
-/* What was counted in one phase. All members are numbers of one size: compared as memory. */
-struct result {
-	uint64_t faults, present_before, present_after, pfn_changed, target_present;
-	struct tracing_counts traced;
-};
-
 static uint64_t faults_so_far(void)
 {
 	struct rusage usage;
@@ -122,34 +137,26 @@ static uint64_t faults_so_far(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-static void reap(struct stage *stage)
-{
-	int status;
-
-	if (stage->child && waitpid((pid_t)stage->child, &status, 0) < 0)
-		die("waitpid");
-	stage->child = 0;
-}
-
 static struct result measure(struct stage *stage, const struct phase *phase)
 {
 	static struct pagemap before, after, target;
 	struct mark_name name = mark_pack(phase->name);
 	struct result result = { 0 };
+	uint64_t faults;
 
+	stage->frame = (char *)&result;
 	pagemap_read(&before, stage->source, phase->pages);
 	if (stage->witnesses)
 		tracing_start();
-	result.faults = faults_so_far();
+	faults = faults_so_far();
 	mark_begin(name, phase->pages);
 	phase->act(stage);
 	mark_end(name, phase->pages);
-	result.faults = faults_so_far() - result.faults;
+	result.faults = faults_so_far() - faults;
 	if (stage->witnesses)
 		result.traced = tracing_stop();
 	pagemap_read(&after, stage->source, phase->pages);
 	pagemap_read(&target, stage->target, MOVED);
-	reap(stage);
 	result.present_before = pagemap_present(&before);
 	result.present_after = pagemap_present(&after);
 	result.pfn_changed = pagemap_changed(&before, &after);
@@ -171,7 +178,7 @@ static uint64_t compare(const struct result now[PHASES], const struct result las
 	uint64_t differ = 0;
 
 	for (int i = 0; i < PHASES; i++)
-		/* In fork, parent and child race for the pages of the stack. */
+		/* In fork, parent and child race for the pages they share. */
 		differ += phases[i].act != fork_child && memcmp(&now[i], &last[i], sizeof(*now));
 	return differ;
 }
@@ -223,6 +230,7 @@ static int run(const struct job *job)
 	area_small_pages();
 	thread_become("mapper", 0);
 	prepare(&stage);
+	mark_note((uint64_t)stage.source, PAGES, (uint64_t)stage.target, MOVED);
 	stage.witnesses = tracing_open();
 	mark_iter(0);
 	run_phases(&stage, results);
