@@ -28,7 +28,8 @@ static void write_pages(struct observer *observer)
 		unsigned int page = crew_turn(observer, index, stage->pages);
 		uint64_t before = atomic_load(&stage->state);
 
-		if (!access_store(stage->base + page * PAGE_BYTES, crew_value(observer->stores + 1))) {
+		if (!access_store(stage->base + page * PAGE_BYTES,
+				  crew_value(observer->stores + 1))) {
 			observer->faults++;
 			return;
 		}
