@@ -39,9 +39,10 @@ static int wait_for(pid_t child)
 }
 
 /*
- * Start @path with @arguments in a session of its own, as a phase of the trace, and say what became
- * of it. A program that @speaks gets the channel as JOB_CHANNEL. Spawned, not forked: on a kernel whose flushes were taken out, a fork would leave the agent writing through
- * old translations into pages that it shares with the child.
+ * Start @path with @arguments in a session of its own, as a phase of the trace, and say what
+ * became of it. A program that @speaks gets the channel as JOB_CHANNEL. Spawned, not forked: on a
+ * kernel whose flushes were taken out, a fork would leave the agent writing through old
+ * translations into pages that it shares with the child.
  */
 static void start_and_wait(const char *name, const char *path, char **arguments, bool speaks)
 {

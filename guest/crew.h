@@ -73,6 +73,8 @@ crew_pass crew_observe;
  * a pass may end at its first fault (a signal costs as much as a thousand loads) and still no
  * page is always left out.
  */
+unsigned int crew_turn(const struct observer *observer, unsigned int index, unsigned int pages);
+
 /*
  * What a writer's @count-th store writes: it changes seldom, because the recorder writes a record
  * for each change and a writer does nothing but store.
@@ -81,8 +83,6 @@ static inline uint64_t crew_value(uint64_t count)
 {
 	return count / 1024 + 1;
 }
-
-unsigned int crew_turn(const struct observer *observer, unsigned int index, unsigned int pages);
 
 /*
  * Wait until an observer on another CPU has gone over all pages anew, so that its CPU may hold
