@@ -39,6 +39,7 @@ class Machine:
         """Invalidations by FlushOp."""
         self.sequel = stream.Sequel(stream.NONE)
         """Looks ahead in the events of ``run``."""
+        self._now = 0
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
@@ -79,6 +80,7 @@ class Machine:
         self._hooks = {name: self._hearers(name) for name in HOOKS}
         self.sequel = stream.Sequel(events)
         for event in stream.stream(events, self._handlers):
+            self._now = event.seq
             self._handlers[event.kind](event)
 
     def can_use(self, cpu: int, tag: int) -> bool:
@@ -88,7 +90,19 @@ class Machine:
         another one loaded (E5).
         """
         state = self.tasks.cpu(cpu)
-        return not state.lazy and not state.switching and self.tlb.loaded(cpu, tag)
+        if state.lazy or state.switching or not self.tlb.loaded(cpu, tag):
+            return False
+        return not self._turns_lazy(cpu)
+
+    def _turns_lazy(self, cpu: int) -> bool:
+        # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
+        # have been so, for everybody to see, ever since its record before.
+        event = self.sequel.next_of(cpu, self._now)
+        return (
+            event is not None
+            and (event.kind, event.id) == (Kind.WATCH, Watch.IS_LAZY)
+            and bool(event.c)
+        )
 
     def mm(self, root: int) -> int:
         """VA of the mm_struct that owns the root table; the root's PA when that is not known."""

@@ -100,11 +100,21 @@ class Sequel:
             int(cpu): np.flatnonzero(events["cpu"] == cpu) for cpu in np.unique(events["cpu"])
         }
 
+    def next_of(self, cpu: int, seq: int) -> Event | None:
+        """The vCPU's first record after ``seq``, if there is one."""
+        places = self._places.get(cpu)
+        if places is None:
+            return None
+        after = int(np.searchsorted(self._seq, np.uint64(seq), side="right"))
+        at = int(np.searchsorted(places, after))
+        if at == len(places):
+            return None
+        before = int(self._seq[places[at - 1]]) if at else 0
+        return Event._make((*self._events[places[at]].item(), before))
+
     def next_of_others(self, cpu: int, seq: int) -> Iterator[Event]:
         """The first record after ``seq`` of every vCPU but ``cpu``."""
-        after = int(np.searchsorted(self._seq, np.uint64(seq), side="right"))
-        for other, places in self._places.items():
-            at = int(np.searchsorted(places, after))
-            if other != cpu and at < len(places):
-                before = int(self._seq[places[at - 1]]) if at else 0
-                yield Event._make((*self._events[places[at]].item(), before))
+        for other in self._places:
+            event = self.next_of(other, seq) if other != cpu else None
+            if event is not None:
+                yield event
