@@ -138,9 +138,10 @@ def test_page_that_is_back_with_other_rights_is_old():
 
 
 def test_cpu_that_went_lazy_sees_no_alias():
+    busy = "1 PROBE id=FAULT a=0x700000 b=4\n"  # not lazy before this
     lazy = "1 WATCH id=IS_LAZY c=1 d=1\n"
     new = "0 PTE_WRITE a=0x13000 c=0x60067 d=0x400000 level=1 icount=1200\n"
-    window = windows(MAP_FIXED + GONE + FLUSH0 + lazy + new + flush1(1500) + RETURN)
+    window = windows(MAP_FIXED + GONE + FLUSH0 + busy + lazy + new + flush1(1500) + RETURN)
     assert (window.closed, window.aliased) == (1, [])
 
 
