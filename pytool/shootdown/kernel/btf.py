@@ -7,7 +7,7 @@ when it is asked for.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -106,6 +106,21 @@ class Btf:
             if not 0 < kind <= _NEWEST:
                 raise KeyError(kind)
             at += 12 + _TAIL.get(kind, 0) + _PER_ENTRY.get(kind, 0) * (info & 0xFFFF)
+
+    def look_up(
+        self, members: Iterable[str], constants: Iterable[str] = ()
+    ) -> tuple[dict[str, Member], dict[str, int]]:
+        """Those of ``struct.member`` and of ``enum.NAME`` that the kernel has."""
+        found = {path: self.member(path) for path in members if self.has(path)}
+        values = {path: self._constant(path) for path in constants}
+        return found, {path: value for path, value in values.items() if value is not None}
+
+    def _constant(self, path: str) -> int | None:
+        enum, _, name = path.partition(".")
+        try:
+            return self.enum(enum).get(name)
+        except InfraError:
+            return None
 
     def member(self, path: str) -> Member:
         """Where ``struct.member.member`` lies, through anonymous members, typedefs and unions.

@@ -1,26 +1,24 @@
 """Debian's cloud kernels, fetched by name: ``debian:6.12`` is the newest 6.12 in any suite.
 
 A kernel lies in ``CACHE/kernels/ARCH/RELEASE/``: ``vmlinuz``, ``config`` where its package has one,
-and ``manifest.json``. What a name meant, and since when, is in ``CACHE/kernels/ARCH/names/``.
-Debian's System.map is a stub that only names the debug package, so it is left where it is.
+``System.map``, which in Debian is a stub that only names the debug package, and ``manifest.json``.
+What a name meant, and since when, is in ``CACHE/kernels/ARCH/names/``.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
 from shootdown.kernel import cache as store
+from shootdown.kernel import deb
 from shootdown.kernel.apt import PrivateApt
 from shootdown.kernel.debian_versions import Candidate, candidates, pattern
 
@@ -148,41 +146,14 @@ class _Shelf:
             )
         return named[-1]
 
-    def _store(self, wanted: Candidate, deb: Path) -> None:
-        """Make an entry of the image in the package file ``deb``, which is used up."""
+    def _store(self, wanted: Candidate, archive: Path) -> None:
+        """Make an entry of the image in the package file ``archive``, which is used up."""
         for left_by_a_killed_process in self.root.glob(".fetch-*"):
             shutil.rmtree(left_by_a_killed_process)
         with TemporaryDirectory(dir=self.root, prefix=".fetch-") as name:
             staged = Path(name)
-            _unpack(deb, wanted.release, staged)
+            deb.unpack(archive, staged, wanted.release)
             package = wanted.package
             about = {"package": package.name, "version": package.version, "suite": package.suite}
             store.seal(staged, self.root / wanted.release, about)
-        deb.unlink()
-
-
-def _unpack(deb: Path, release: str, into: Path) -> None:
-    """Write ``vmlinuz`` and, where the package has it, ``config`` to the directory ``into``."""
-    names = {
-        f"./boot/vmlinuz-{release}": "vmlinuz",
-        f"./usr/lib/modules/{release}/vmlinuz": "vmlinuz",
-        f"./usr/lib/modules/{release}/vmlinuz.unsigned": "vmlinuz",
-        f"./boot/config-{release}": "config",
-    }
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as unpacked:
-        assert unpacked.stdout is not None
-        _extract(unpacked.stdout, names, into)
-    if not (into / "vmlinuz").exists():
-        raise InfraError(f"{deb.name} holds no kernel image: Debian may have moved it")
-
-
-def _extract(stream: IO[bytes], names: dict[str, str], into: Path) -> None:
-    """Write the members of a tar stream that ``names`` has to ``into``, renamed as it says."""
-    try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                if (name := names.get(member.name)) and (source := archive.extractfile(member)):
-                    with (into / name).open("wb") as target:
-                        shutil.copyfileobj(source, target)
-    except tarfile.TarError as error:
-        raise InfraError(f"a package of the kernel does not unpack: {error}") from error
+        archive.unlink()

@@ -14,16 +14,19 @@ from typing import Any, Final
 import numpy as np
 
 from shootdown.errors import InfraError
+from shootdown.kernel import facts_check, tree
+from shootdown.kernel import facts_sources as sources
 from shootdown.kernel import image as images
-from shootdown.kernel import kallsyms
-from shootdown.kernel.btf import MAGIC, Btf, Member
+from shootdown.kernel.btf import Btf, Member
 from shootdown.kernel.cache import sha256
 from shootdown.kernel.facts_derived import FINDERS
 from shootdown.kernel.facts_needs import NEEDS
+from shootdown.kernel.facts_sources import Kernel, Types
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
+from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -32,8 +35,8 @@ _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfil
 class KernelFacts:
     """A kernel, as the tool sees it."""
 
-    path: Path
-    """The file it was read from."""
+    files: KernelFiles
+    """The files it was read from."""
     boot_path: Path
     """The file for QEMU's ``-kernel``."""
     arch: str
@@ -47,6 +50,15 @@ class KernelFacts:
     """Of ``facts_needs``: the enumerators the kernel has."""
     missing: tuple[str, ...]
     """Of ``facts_needs``: symbols, members and enumerators the kernel does not have."""
+    symbols_from: str
+    """Name of the source of symbols, and where it is."""
+    types_from: str
+    """Name of the source of types, and where it is."""
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the kernel's memory."""
+        return self.files.image
 
     def va(self, symbol: str) -> int:
         """VA of a symbol. Raises InfraError when the kernel has none of that name."""
@@ -54,7 +66,7 @@ class KernelFacts:
 
     def member(self, path: str) -> Member:
         """Offset and size in bytes of ``struct.member``. Raises InfraError when there is none."""
-        return self.members.get(path) or self.btf.member(path)
+        return self.members.get(path) or self.types.member(path)
 
     @cached_property
     def image(self) -> KernelImage:
@@ -62,42 +74,59 @@ class KernelFacts:
         return images.load(self.path, self.arch)
 
     @cached_property
-    def btf(self) -> Btf:
+    def types(self) -> Types:
         """All of the kernel's types; opens the file. Raises InfraError."""
+        return Kernel(self.image, self.files).types.value
+
+    @cached_property
+    def btf(self) -> Btf:
+        """All of the kernel's types, as BTF has them. Raises InfraError when there is none."""
         return read_btf(self.image, self.symbols)
 
 
 def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
-    """The facts of a kernel file; ``cache`` is the directory of everything cached.
+    """The facts of a kernel; ``cache`` is the directory of everything cached.
 
-    What was learned of a file is kept under its SHA-256. Raises InfraError when the file is no
-    kernel, or carries no symbols or no BTF.
+    ``source`` is what ``tree.locate`` takes, or a file that is open already. What was learned is
+    kept under the SHA-256 of the files it is from. Raises InfraError when the file is no kernel,
+    QEMU cannot boot it, it has no symbols or no types, or those of another kernel; UsageError for a
+    directory that is no build tree.
     """
-    path = source if isinstance(source, Path) else source.path
+    path = source.path if isinstance(source, KernelImage) else source
+    files = tree.locate(path, cache)
     try:
-        entry = cache / "facts" / f"{sha256(path)}-{_version()}.npz"
+        entry = cache / "facts" / f"{_digest(files)}-{_version()}.npz"
     except OSError as error:
-        raise InfraError(f"Cannot read the kernel {path}: {error.strerror}.") from None
-    known = _recall(entry, path)
+        raise InfraError(f"Cannot read the kernel {files.image}: {error.strerror}.") from None
+    known = _recall(entry, files)
     if known is None:
-        known = learn(images.load(source) if isinstance(source, Path) else source)
+        opened = source if isinstance(source, KernelImage) else None
+        known = learn(opened or images.load(files.image), files)
         _keep(entry, known)
     return known
 
 
-def learn(image: KernelImage) -> KernelFacts:
-    """The facts, from the image itself. Raises InfraError without symbols or BTF."""
-    symbols = kallsyms.read(image)
-    btf = read_btf(image, symbols)
+def _digest(files: KernelFiles) -> str:
+    """SHA-256 of one file, or of those of several in their order. Raises OSError."""
+    sums = [sha256(file) for file in files.all]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
+    """The facts, from the files themselves. Raises what ``load`` raises."""
+    if image.obstacle:
+        raise InfraError(f"{image.path} does not boot: {image.obstacle}.")
+    kernel = Kernel(image, files or KernelFiles(image.path))
+    listed, types = kernel.symbols, kernel.types
     needs = NEEDS[image.arch]
-    symbols = symbols.with_more(_derive(needs.symbols, image, symbols, btf))
-    constants = {
-        name: value for name in needs.constants if (value := _constant(btf, name)) is not None
-    }
-    members = {name: btf.member(name) for name in needs.members if btf.has(name)}
+    members, constants = types.value.look_up(
+        dict.fromkeys((*needs.members, *facts_check.MEMBERS)), needs.constants
+    )
+    symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))
+    facts_check.check(members, symbols, image, str(types))
     wanted = needs.symbols + needs.members + needs.constants
     return KernelFacts(
-        path=image.path,
+        files=kernel.files,
         boot_path=image.boot_path,
         arch=image.arch,
         release=image.release,
@@ -106,45 +135,31 @@ def learn(image: KernelImage) -> KernelFacts:
         members=members,
         constants=constants,
         missing=tuple(n for n in wanted if n not in {*symbols, *members, *constants}),
+        symbols_from=str(listed),
+        types_from=str(types),
     )
 
 
 def read_btf(image: KernelImage, symbols: SymbolTable) -> Btf:
-    """The kernel's types: between ``__start_BTF`` and ``__stop_BTF``, else found by their header.
-
-    Raises InfraError when the kernel has none.
-    """
-    if "__start_BTF" in symbols and "__stop_BTF" in symbols:
-        start = symbols["__start_BTF"]
-        return Btf(image.read(start, symbols["__stop_BTF"] - start))
-    header = MAGIC.to_bytes(2, "little") + bytes((1, 0, 24, 0, 0, 0))
-    for segment in image.segments:
-        at = segment.data.find(header)
-        if at >= 0:
-            return Btf(segment.data[at:])
-    raise InfraError(
-        f"{image.path} carries no BTF, which says where structure members are; "
-        "use a kernel built with CONFIG_DEBUG_INFO_BTF."
-    )
+    """The kernel's BTF. Raises InfraError when it has none."""
+    found = sources.find_btf(image, symbols)
+    if found is None:
+        raise InfraError(
+            f"{image.path} carries no BTF, which says where structure members are; "
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF."
+        )
+    return found
 
 
 def _derive(
-    names: tuple[str, ...], image: KernelImage, symbols: SymbolTable, btf: Btf
+    names: tuple[str, ...], image: KernelImage, symbols: SymbolTable, types: Types
 ) -> dict[str, int]:
     found = {
-        name: FINDERS[name](image, symbols, btf)
+        name: FINDERS[name](image, symbols, types)
         for name in names
         if name not in symbols and name in FINDERS
     }
     return {name: va for name, va in found.items() if va is not None}
-
-
-def _constant(btf: Btf, name: str) -> int | None:
-    enum, _, enumerator = name.partition(".")
-    try:
-        return btf.enum(enum).get(enumerator)
-    except InfraError:
-        return None
 
 
 def _version() -> str:
@@ -162,6 +177,8 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
         "members": {name: [m.offset, m.size] for name, m in facts.members.items()},
         "constants": facts.constants,
         "missing": facts.missing,
+        "symbols_from": facts.symbols_from,
+        "types_from": facts.types_from,
     }
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -177,18 +194,18 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
         return
 
 
-def _recall(entry: Path, path: Path) -> KernelFacts | None:
-    """The cached facts of the file ``path``; None when there are none, or they are damaged."""
+def _recall(entry: Path, files: KernelFiles) -> KernelFacts | None:
+    """The cached facts of the files; None when there are none, or they are damaged."""
     try:
         with entry.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             about: dict[str, Any] = json.loads(kept["about"].tobytes())
             names = kept["names"].tobytes().decode().split("\n")
             symbols = SymbolTable(names, kept["vas"])
-        boot = Path(about["boot"]) if about["boot"] else path
+        boot = Path(about["boot"]) if about["boot"] else files.image
         if not boot.is_file():
             return None
         return KernelFacts(
-            path=path,
+            files=files,
             boot_path=boot,
             arch=about["arch"],
             release=about["release"],
@@ -197,6 +214,8 @@ def _recall(entry: Path, path: Path) -> KernelFacts | None:
             members={name: Member(*where) for name, where in about["members"].items()},
             constants=about["constants"],
             missing=tuple(about["missing"]),
+            symbols_from=about["symbols_from"],
+            types_from=about["types_from"],
         )
     except _UNREADABLE:
         return None

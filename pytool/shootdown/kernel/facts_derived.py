@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from shootdown.errors import InfraError
 from shootdown.kernel import image_flat
-from shootdown.kernel.btf import Btf
+from shootdown.kernel.facts_sources import Types
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 
 _PAGE: Final = 4096
 
-Finder = Callable[[KernelImage, SymbolTable, Btf], int | None]
+Finder = Callable[[KernelImage, SymbolTable, Types], int | None]
 
 
 def _only(found: set[int]) -> int | None:
@@ -41,12 +41,12 @@ def _extent(image: KernelImage) -> tuple[int, int] | None:
     return first.va, first.va + image_flat.image_bytes(first.data)
 
 
-def _text(image: KernelImage, _: SymbolTable, __: Btf) -> int | None:
+def _text(image: KernelImage, _: SymbolTable, __: Types) -> int | None:
     extent = _extent(image)
     return extent[0] if extent else None
 
 
-def _end(image: KernelImage, _: SymbolTable, __: Btf) -> int | None:
+def _end(image: KernelImage, _: SymbolTable, __: Types) -> int | None:
     extent = _extent(image)
     return extent[1] if extent else None
 
@@ -57,7 +57,7 @@ def _exported(name: str) -> Finder:
     include/linux/export.h; CONFIG_HAVE_ARCH_PREL32_RELOCATIONS, which x86-64 and arm64 select.
     """
 
-    def find(image: KernelImage, _: SymbolTable, __: Btf) -> int | None:
+    def find(image: KernelImage, _: SymbolTable, __: Types) -> int | None:
         found: set[int] = set()
         extent = _extent(image)
         for segment in image.segments if extent else ():
@@ -73,12 +73,12 @@ def _exported(name: str) -> Finder:
     return find
 
 
-def _init_mm(image: KernelImage, _: SymbolTable, btf: Btf) -> int | None:
+def _init_mm(image: KernelImage, _: SymbolTable, types: Types) -> int | None:
     """The one static mm_struct with a root table (mm/init-mm.c): two users, on no list."""
     try:
-        lists = btf.member("mm_struct.mmlist").offset
-        users = btf.member("mm_struct.mm_users").offset
-        root = btf.member("mm_struct.pgd").offset
+        lists = types.member("mm_struct.mmlist").offset
+        users = types.member("mm_struct.mm_users").offset
+        root = types.member("mm_struct.pgd").offset
     except InfraError:
         return None
     found: set[int] = set()
@@ -100,12 +100,12 @@ def _empty_lists(words: NDArray[np.uint64], va: int) -> list[int]:
     return [8 * index for index in np.flatnonzero(heads).tolist()]
 
 
-def _swapper_pg_dir(image: KernelImage, table: SymbolTable, _: Btf) -> int | None:
+def _swapper_pg_dir(image: KernelImage, table: SymbolTable, _: Types) -> int | None:
     """``early_fixmap_init`` compares with it (``in_swapper_pgdir``); its tables are in ``.bss``."""
     return _page_formed(image, table, "early_fixmap_init", bss=False)
 
 
-def _bm_pte(image: KernelImage, table: SymbolTable, _: Btf) -> int | None:
+def _bm_pte(image: KernelImage, table: SymbolTable, _: Types) -> int | None:
     """``__set_fixmap`` stores into it, in ``.bss``."""
     return _page_formed(image, table, "__set_fixmap", bss=True)
 

@@ -34,8 +34,13 @@ def image_bytes(data: bytes) -> int:
 
 
 def check_whole(data: bytes, what: str) -> None:
-    """Raise InfraError when the file is shorter than its PE header says, or not of 4 KiB pages."""
+    """Raise InfraError when the file is shorter than its PE header says or of another kind.
+
+    Refused are big-endian kernels and those without 4 KiB pages.
+    """
     flags = struct.unpack_from("<Q", data, 24)[0] if len(data) >= 64 else 0
+    if flags & 1:
+        raise InfraError(f"{what} is a big-endian arm64 kernel; use a little-endian one.")
     if flags >> 1 & 3 != 1:
         raise InfraError(f"{what} is an arm64 kernel without 4 KiB pages; use one that has them.")
     if data[:2] != b"MZ":
@@ -65,11 +70,22 @@ def place(data: bytes, what: str) -> tuple[int, bytes]:
         raise InfraError(
             f"{what} does not reveal the address it runs at; use an unmodified arm64 Image."
         )
-    if not len(table[0]):
-        return base, data
-    filled = words.copy()
-    filled[(table[0] - np.uint64(base)) >> np.uint64(3)] = table[1]
-    return base, filled.tobytes() + data[8 * len(words) :]
+    return base, _filled(data, base, *table)
+
+
+def relocate(data: bytes, base: int) -> bytes:
+    """The data, whose first byte is at the VA ``base``, with its relocations applied."""
+    return _filled(data, base, *_rela(np.frombuffer(data, "<u8", len(data) // 8)))
+
+
+def _filled(data: bytes, base: int, vas: NDArray[np.uint64], values: NDArray[np.uint64]) -> bytes:
+    if not len(vas):
+        return data
+    words = np.frombuffer(data, "<u8", len(data) // 8).copy()
+    at = (vas - np.uint64(base)) >> np.uint64(3)
+    inside = at < len(words)
+    words[at[inside]] = values[inside]
+    return words.tobytes() + data[8 * len(words) :]
 
 
 def _rela(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from shootdown.errors import InfraError
 
 
@@ -64,9 +66,29 @@ COMPRESSIONS: Final = (
     Compression("zstd", b"\x28\xb5\x2f\xfd", _program("zstd")),
     Compression("lz4", b"\x02\x21\x4c\x18", _program("lz4")),
     Compression("lz4", b"\x04\x22\x4d\x18", _program("lz4")),
+    Compression("lzo", b"\x89LZO\0\r\n\x1a\n", _program("lzop")),
 )
 
+_SAMPLE: Final = 1 << 16
 _BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError)
+
+
+def kind_of(data: bytes) -> Compression | None:
+    """How ``data`` is compressed; None when it is in no way known here."""
+    return next((kind for kind in COMPRESSIONS if data.startswith(kind.magic)), None)
+
+
+def looks_random(data: bytes) -> bool:
+    """Whether the bytes are as evenly spread as those of encrypted or compressed data.
+
+    Of machine code or text, which have favourites, a third of the values are rare.
+    """
+    sample = np.frombuffer(data[-_SAMPLE:], np.uint8)
+    if len(sample) < _SAMPLE:
+        return False
+    counts = np.bincount(sample, minlength=256)
+    even = _SAMPLE // 256
+    return bool(counts.min() > even / 2 and counts.max() < even * 2)
 
 
 def unpack(data: bytes, what: str, *, sized: bool) -> bytes:
@@ -76,10 +98,11 @@ def unpack(data: bytes, what: str, *, sized: bool) -> bytes:
     (``scripts/Makefile.lib: size_append``; formats but gzip, which ends with it anyway).
     Raises InfraError when the format is unknown, its program is missing or the data is broken.
     """
-    kind = next((c for c in COMPRESSIONS if data.startswith(c.magic)), None)
+    kind = kind_of(data)
     if kind is None:
+        how = "encrypted, or compressed in an unknown way" if looks_random(data) else "damaged"
         raise InfraError(
-            f"{what} is compressed in an unknown way (it starts with {data[:4].hex()}); use one of "
+            f"{what} is {how} (its payload starts with {data[:4].hex()}); use one of "
             f"{', '.join(dict.fromkeys(c.name for c in COMPRESSIONS))}."
         )
     appended = sized and kind.name != "gzip"

@@ -65,6 +65,20 @@ def read(image: KernelImage) -> SymbolTable:
     """
     if image.symbols is not None:
         return image.symbols
+    found = read_tables(image)
+    if found is None:
+        raise InfraError(
+            f"{image.path} carries no symbol table; "
+            "use a kernel built with CONFIG_KALLSYMS, or its vmlinux with symbols."
+        )
+    return found
+
+
+def read_tables(image: KernelImage) -> SymbolTable | None:
+    """The symbols that the kernel carries for itself; None when it has no such tables.
+
+    Raises InfraError when they disagree with the text.
+    """
     for segment in image.segments:
         found = find_names(segment.data)
         if found is None:
@@ -75,10 +89,7 @@ def read(image: KernelImage) -> SymbolTable:
         raise InfraError(
             f"The symbol table of {image.path} disagrees with its text; give its vmlinux."
         )
-    raise InfraError(
-        f"{image.path} carries no symbol table; "
-        "use a kernel built with CONFIG_KALLSYMS, or its vmlinux with symbols."
-    )
+    return None
 
 
 def agrees(table: SymbolTable, image: KernelImage) -> bool:

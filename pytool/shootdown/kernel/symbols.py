@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shootdown.errors import InfraError
+
+_OF_NO_USE: Final = (
+    "$",  # code and data on arm64
+    ".L",
+    "__crc_",
+    "__kstrtab_",
+    "__ksymtab_",
+    "__efistub_",
+    "__kvm_nvhe_$",
+    "__kvm_nvhe_.L",
+)
+"""What names begin with that a kernel's own table leaves out (scripts/mksysmap)."""
+
+
+def of_no_use(name: str) -> bool:
+    """Whether the name is one that the assembler or the linker made for itself."""
+    return name.startswith(_OF_NO_USE)
+
+
+_LINE: Final = re.compile(rb"^([0-9a-f]{16}) ([A-Za-z?]) (\S+)$", re.MULTILINE)
+"""A symbol of System.map or /proc/kallsyms; a module's has the module's name behind it."""
+_UNDEFINED: Final = b"UNw"
+
+
+def read_map(text: bytes, what: str) -> SymbolTable | None:
+    """The symbols of a System.map, or of the /proc/kallsyms of a kernel without KASLR.
+
+    ``what`` names it in errors. None when there are none in it, as in Debian's. Raises InfraError
+    when the addresses are hidden.
+    """
+    found = [
+        (name.decode("ascii", "replace"), int(va, 16))
+        for va, kind, name in _LINE.findall(text)
+        if kind not in _UNDEFINED
+    ]
+    kept = [(name, va) for name, va in found if not of_no_use(name)]
+    if kept and not any(va for _, va in kept):
+        raise InfraError(f"{what} hides the addresses; read /proc/kallsyms as root.")
+    names = [name for name, _ in kept]
+    return SymbolTable(names, np.array([va for _, va in kept], np.uint64)) if kept else None
 
 
 class SymbolTable(Mapping[str, int]):
