@@ -6,6 +6,7 @@ have loaded, as gdb reads them: never at what the plugin says it knows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,11 +16,12 @@ from shootdown.kernel.facts import KernelFacts
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow
 from shootdown.model.tasks_walk import KernelSpace, mm_roots
+from shootdown.run import identity
 from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
 from shootdown.vm.gdb import Gdb, attach
 from shootdown.vm.guest import Guest
-from shootdown.vm.memory import GuestMemory
+from shootdown.vm.memory import TABLE_BYTES, GuestMemory
 
 # Registers that hold translation roots, by gdb's names; a guest has those of its architecture.
 _ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
@@ -47,8 +49,9 @@ async def take(guest: Guest) -> Stand:
 def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[str, Any]:
     """Rebuild the tables from the trace, walk the memory, and tell how they differ.
 
-    Raises what the trace's reader raises.
+    Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
     """
+    identity.check(stand.memory, _spaces(stand, arch), facts)
     shadow = Shadow(arch.mmu)
     for events in Trace(run.trace).iter_chunks():
         shadow.apply(events)
@@ -93,6 +96,15 @@ def _roots(stand: Stand, shadow: Shadow, facts: KernelFacts, arch: Arch) -> list
     kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
     space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
     return loaded + mm_roots(space, layout, user_levels=shadow.user_levels)
+
+
+def _spaces(stand: Stand, arch: Arch) -> Iterator[KernelSpace]:
+    """Every way to read the tables that the vCPUs have loaded; which of them is right shows."""
+    roots = [r[name] & _ROOT_PA for r in stand.registers for name in _KERNEL_ROOTS if name in r]
+    # With PTI a CPU in user mode has loaded the second page of a pair; the first maps the kernel.
+    for root in dict.fromkeys([*roots, *(root & ~TABLE_BYTES for root in roots)]):
+        for levels in (4, 5, 3):
+            yield KernelSpace(stand.memory, arch.mmu, root, levels)
 
 
 @dataclass

@@ -74,7 +74,11 @@ def violations_of(
 def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
     """The symbols of the kernel that command.json names; None when the image is gone."""
     kernel = command.get("kernel")
-    image = Path(str(kernel.get("image", ""))) if isinstance(kernel, dict) else Path()
+    if not isinstance(kernel, dict):
+        return None
+    # The file that was given, beside which its symbols may be, or what was unpacked from it.
+    files = kernel.get("files") or [kernel.get("image", "")]
+    image = Path(str(files[0]))
     if not image.is_file():
         return None
     try:

@@ -1,56 +1,39 @@
-"""From what --kernel says to a bootable image."""
+"""From what --kernel says to a kernel's files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from shootdown.arch import Arch
 from shootdown.errors import UsageError
-from shootdown.kernel import debian, facts
-
-# Boot images of a build tree, in any architecture's directory.
-_IMAGES: Final = ("arch/*/boot/bzImage", "arch/*/boot/Image", "arch/*/boot/Image.gz")
+from shootdown.kernel import debian, facts, tree
 
 
 def validate(spec: str) -> None:
     """Raise UsageError when ``spec`` names no file and no build tree; nothing is fetched."""
-    if not spec.startswith("debian:"):
-        _local(spec)
+    if not spec.startswith("debian:") and (path := _local(spec)).is_dir():
+        tree.of_tree(path)
 
 
 def image(spec: str, arch: Arch, cache: Path) -> Path:
-    """The image for ``debian:VERSION``, an image's path or a build tree.
+    """The image for ``debian:VERSION``, a kernel's file, a build tree or a Debian package.
 
-    Raises UsageError when there is no such thing, and what kernel.debian raises.
+    Raises UsageError when there is no such thing, and what kernel.debian and kernel.tree raise.
     """
     if spec.startswith("debian:"):
         return debian.resolve(spec, arch, cache).path
-    return _local(spec)
+    return tree.locate(_local(spec), cache).image
 
 
 def architecture(spec: str, cache: Path) -> str:
-    """Name of the architecture of a local image or build tree. Raises what ``image`` raises."""
+    """Name of the architecture of a local kernel. Raises what ``image`` raises."""
     return facts.load(_local(spec), cache).arch
 
 
 def _local(spec: str) -> Path:
     path = Path(spec).expanduser()
-    if path.is_dir():
-        return _of_tree(path)
-    if path.is_file():
-        return path.resolve()
-    raise UsageError(
-        f"kernel {spec} does not exist; name a kernel image, a build tree or debian:VERSION"
-    )
-
-
-def _of_tree(tree: Path) -> Path:
-    if not (tree / ".config").is_file():
-        raise UsageError(f"{tree} is no kernel build tree: it holds no .config; build one there")
-    for pattern in _IMAGES:
-        # arch/x86_64/boot/bzImage is a link to arch/x86/boot/bzImage.
-        found = sorted({path.resolve() for path in tree.glob(pattern)})
-        if found:
-            return found[0]
-    raise UsageError(f"{tree} is a build tree without a boot image; run make there first")
+    if not path.is_dir() and not path.is_file():
+        raise UsageError(
+            f"kernel {spec} does not exist; name a kernel image, a build tree or debian:VERSION"
+        )
+    return path.absolute()
