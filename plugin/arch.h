@@ -65,6 +65,12 @@ unsigned sd_reg_index(const char *name);
 void sd_self_offsets(unsigned cpu, uint64_t array);
 unsigned sd_self_by_offset(unsigned hint);
 extern bool sd_single;
+/*
+ * Atomics go through QEMU's atomic helpers. With thread=single, and with one vCPU
+ * however it is run, they are a plain load and a plain store (CF_PARALLEL in
+ * accel/tcg/tcg-accel-ops-mttcg.c, tcg/tcg-op-ldst.c).
+ */
+extern bool sd_parallel;
 
 static inline unsigned sd_self(unsigned cpu)
 {

@@ -7,7 +7,7 @@
 #include "memory.h"
 
 const struct sd_arch *sd_arch;
-bool sd_single;
+bool sd_single, sd_parallel;
 static struct qemu_plugin_register *handles[SD_MAX_REGS];
 
 unsigned sd_reg_index(const char *name)

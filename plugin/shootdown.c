@@ -412,6 +412,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 	if (!sd_trace_open(out, sd_ncpus))
 		return -1;
 	sd_single = plan.single;
+	sd_parallel = !plan.single && info->system.max_vcpus > 1;
 	sd_watch_delay((unsigned)plan.delay_us);
 	sd_tables_drop(plan.drop_store);
 	qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);

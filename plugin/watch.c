@@ -9,7 +9,7 @@
  * reports the result for plain, xchg and cmpxchg, but for fetch-and-op (and all
  * of arm64 LSE) the read half is the old value and the write half the operand,
  * and for x86 lock-op the read half is the new value
- * (accel/tcg/atomic_template.h, target/i386/tcg/emit.c.inc). With thread=single
+ * (accel/tcg/atomic_template.h, target/i386/tcg/emit.c.inc). Without sd_parallel
  * atomics are a plain load and store and report old and new.
  */
 #include <stdlib.h>
@@ -131,8 +131,8 @@ static bool rmw_values(const struct sd_wstore *ws, uint64_t shadow, uint64_t *ol
 	*old = r;
 	*new = w;
 	if (ws->rmw == SD_RMW_CMPXCHG || ws->rmw == SD_RMW_STXR)
-		return sd_single || !ws->expected_known || ((r ^ ws->expected) & mask) == 0;
-	if (sd_single)
+		return !sd_parallel || !ws->expected_known || ((r ^ ws->expected) & mask) == 0;
+	if (!sd_parallel)
 		return true;
 	switch (ws->rmw) {
 	case SD_RMW_FETCH_ADD:
