@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
-from shootdown.cli import options
-from shootdown.errors import ExitCode, ShootdownError
+from shootdown.cli import doctor_kernel, options
+from shootdown.errors import ExitCode, InfraError, ShootdownError
 from shootdown.kernel.cache import cache_root
 from shootdown.run import artifacts
 from shootdown.vm.gdb import GDB
@@ -30,11 +30,17 @@ class Missing(ShootdownError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument(
+        "--kernel", metavar="SPEC", help="look at this kernel: what is used, what is missing"
+    )
+    parser.add_argument("--arch", help="of debian:VERSION, which of its kernels")
     options.add_json(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print a line for each check; 3 when one failed."""
+    if args.kernel:
+        return _kernel(args)
     found = [_look(what, look) for what, look in checks()]
     lines = [f"{'ok     ' if f['ok'] else 'MISSING'} {f['check']}: {f['finding']}" for f in found]
     missing = sum(not f["ok"] for f in found)
@@ -44,6 +50,14 @@ def execute(args: argparse.Namespace) -> int:
         lines[-1] = f"{missing} missing; `make setup plugin guest` in {repository} mends most"
     options.emit(args, found, "\n".join(lines) + "\n")
     return ExitCode.INFRA if missing else ExitCode.PASS
+
+
+def _kernel(args: argparse.Namespace) -> int:
+    report = doctor_kernel.inspect(args.kernel, args.arch, cache_root())
+    options.emit(args, report, doctor_kernel.render(report))
+    if report["problem"]:
+        raise InfraError(report["problem"])
+    return ExitCode.PASS
 
 
 def _look(what: str, look: Callable[[], str]) -> dict[str, str | bool]:

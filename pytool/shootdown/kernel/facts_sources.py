@@ -105,7 +105,7 @@ def _difference(one: KernelImage, other: KernelImage) -> str:
         ("banner", one.banner, other.banner),
     ):
         if first and second and first != second:
-            return f"{what} {second}, and {first}"
+            return f"{what} {second} and {first}"
     return ""
 
 

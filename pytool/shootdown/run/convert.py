@@ -77,8 +77,9 @@ def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
     if not isinstance(kernel, dict):
         return None
     # The file that was given, beside which its symbols may be, or what was unpacked from it.
-    files = kernel.get("files") or [kernel.get("image", "")]
-    image = Path(str(files[0]))
+    files = kernel.get("files")
+    given = files[0] if isinstance(files, list) and files else kernel.get("image", "")
+    image = Path(str(given))
     if not image.is_file():
         return None
     try:
