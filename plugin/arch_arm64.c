@@ -196,15 +196,14 @@ static void tlbi(unsigned cpu, const struct sd_insn *insn)
 			ev.id = all ? SD_FLUSH_TLBI_VA_ALL_ASID : SD_FLUSH_TLBI_VA;
 		ev.flags |= (op2 >= 5 ? SD_FLAG_LEAF : 0) | (all ? SD_FLAG_ALL_ASID : 0);
 	}
-	sd_epoch_bump();
 	sd_emit(cpu, &ev);
+	sd_epoch_bump();
 }
 
 static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, uint64_t old)
 {
 	uint64_t pa = value & ROOT_MASK;
 
-	sd_epoch_bump();
 	sd_root_learn(cpu, pc, pa, reg == SD_ROOT_TTBR1);
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ROOT_LOAD,
 					 .id = reg,
@@ -213,6 +212,7 @@ static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, u
 					 .b = pa,
 					 .c = value >> 48,
 					 .d = old });
+	sd_epoch_bump();
 }
 
 /* DSB nXS has only the domain in CRm; it is for loads and stores. */
@@ -236,11 +236,11 @@ static void eret(unsigned cpu, const struct sd_insn *insn)
 	if (sd_reg(cpu, SPSR) & 15) /* M[3:0] = 0 is EL0 */
 		return;
 	__atomic_store_n(&sd_user_seen, true, __ATOMIC_RELAXED);
-	sd_epoch_bump();
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_RET_USER,
 					 .pc = insn->pc,
 					 .a = sd_reg(cpu, X0),
 					 .b = sd_reg(cpu, ELR) });
+	sd_epoch_bump();
 }
 
 static void exec(unsigned cpu, const struct sd_insn *insn)

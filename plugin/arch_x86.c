@@ -297,6 +297,7 @@ static void root_load(unsigned cpu, uint64_t pc, uint64_t value, uint64_t old)
 					 .b = pa,
 					 .c = value & 0xfff,
 					 .d = old });
+	sd_epoch_bump();
 }
 
 static void flush(unsigned cpu, const struct sd_insn *insn, enum sd_flush op, uint64_t va,
@@ -311,16 +312,17 @@ static void flush(unsigned cpu, const struct sd_insn *insn, enum sd_flush op, ui
 					 .b = one ? (va & ~0xfffull) + 0x1000 : 0,
 					 .d = raw,
 					 .flags = SD_FLAG_LOCAL | (one ? 0 : SD_FLAG_ALL_ASID) });
+	sd_epoch_bump();
 }
 
 static void ret_user(unsigned cpu, const struct sd_insn *insn, uint64_t user_pc)
 {
 	__atomic_store_n(&sd_user_seen, true, __ATOMIC_RELAXED);
-	sd_epoch_bump();
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_RET_USER,
 					 .pc = insn->pc,
 					 .a = sd_reg(cpu, RAX),
 					 .b = user_pc });
+	sd_epoch_bump();
 }
 
 /* IRET pops RIP and CS first: CS says whether user mode is next. */
@@ -350,11 +352,9 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 		iret(cpu, insn);
 		return;
 	case OP_CR3:
-		sd_epoch_bump();
 		root_load(cpu, insn->pc, sd_reg(cpu, insn->reg), sd_reg(cpu, CR3));
 		return;
 	case OP_INVLPG:
-		sd_epoch_bump();
 		value = effective_address(cpu, insn);
 		flush(cpu, insn, SD_FLUSH_INVLPG, value, value);
 		return;

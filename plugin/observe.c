@@ -129,7 +129,6 @@ void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[
 		set_range((unsigned)arg[0], arg[1], arg[2]);
 	else if (op == SD_MARK_UNRANGE)
 		set_range((unsigned)arg[0], 0, 0);
-	sd_epoch_bump();
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_MARK,
 					 .id = op,
 					 .pc = pc,
@@ -137,6 +136,7 @@ void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[
 					 .b = arg[1],
 					 .c = arg[2],
 					 .d = arg[3] });
+	sd_epoch_bump();
 }
 
 void sd_observe_finish(void)

@@ -78,6 +78,11 @@ static inline uint64_t sd_mask(unsigned size)
 	return size >= 8 ? ~0ull : (1ull << (size * 8)) - 1;
 }
 
+/*
+ * Call it after sd_emit: an access that finds the new epoch is then numbered behind
+ * the event. The other way round an access could slip in between, and the equal
+ * ones behind the event would only count.
+ */
 static inline void sd_epoch_bump(void)
 {
 	__atomic_fetch_add(&sd_obs_epoch, 1, __ATOMIC_RELAXED);

@@ -341,7 +341,6 @@ void sd_table_store(unsigned cpu, const struct sd_store *st)
 	old = __atomic_exchange_n(&t->slot[index], new, __ATOMIC_ACQ_REL);
 	if (old == new)
 		return;
-	sd_epoch_bump();
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_PTE_WRITE,
 					 .pc = st->pc,
 					 .a = sd_off_to_pa(st->off & ~7ull),
@@ -351,6 +350,7 @@ void sd_table_store(unsigned cpu, const struct sd_store *st)
 					 .level = t->level,
 					 .size = st->size,
 					 .flags = st->atomic ? SD_FLAG_ATOMIC : 0 });
+	sd_epoch_bump();
 	if (t->level > 1)
 		relink(cpu, st->pc, t, index, old, new);
 }
