@@ -57,7 +57,7 @@ static inline uint64_t sd_ram_u64(uint64_t off)
 
 static inline uint16_t sd_page_flags(uint64_t off)
 {
-	return __atomic_load_n(&sd_mem.page[off >> SD_PAGE_SHIFT], __ATOMIC_RELAXED);
+	return __atomic_load_n(&sd_mem.page[off >> SD_PAGE_SHIFT], __ATOMIC_ACQUIRE);
 }
 
 /* Read @size bytes at a VA through the current vCPU's translation. */
