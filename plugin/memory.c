@@ -33,7 +33,7 @@ static int find_ram_fd(uint64_t size)
 			continue;
 		link[n] = 0;
 		if (strstr(link, "memfd:memory-backend-memfd") && !fstat(fd, &st) &&
-		    (uint64_t)st.st_size >= size)
+		    (uint64_t)st.st_size == size)
 			found = fd;
 	}
 	closedir(dir);
@@ -47,7 +47,7 @@ bool sd_memory_map(uint64_t base, uint64_t size)
 
 	if (fd < 0) {
 		fprintf(stderr, "shootdown: guest RAM is not a shared memory-backend-memfd of "
-				"at least the plan's size\n");
+				"the plan's size\n");
 		return false;
 	}
 	ram = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);

@@ -152,37 +152,41 @@ static bool parse_probe(const struct line *l)
 	return true;
 }
 
+/* ID, OFFSET and SIZE of a word to watch. */
+static bool parse_word(const struct line *l, unsigned at, struct sd_word *w)
+{
+	uint64_t v[3];
+
+	if (!numbers(l, at, 3, v))
+		return false;
+	if (v[0] > UINT16_MAX || (v[2] != 1 && v[2] != 2 && v[2] != 4 && v[2] != 8))
+		return bad(l, "not a word");
+	w->id = (unsigned)v[0];
+	w->offset = v[1];
+	w->size = (unsigned)v[2];
+	return true;
+}
+
 static bool parse_set(const struct line *l)
 {
-	uint64_t v[4];
+	struct sd_word w = { .root = l->n > 5 && !strcmp(l->w[5], "root") };
+	uint64_t set;
 
-	if (!numbers(l, 1, 4, v))
+	if (!numbers(l, 1, 1, &set) || !parse_word(l, 2, &w))
 		return false;
-	sd_probe_word(&(struct sd_word){ .set = (unsigned)v[0],
-					 .id = (unsigned)v[1],
-					 .offset = v[2],
-					 .size = (unsigned)v[3],
-					 .root = l->n > 5 && !strcmp(l->w[5], "root") });
-	return true;
+	w.set = (uint8_t)set;
+	return (set <= UINT8_MAX && sd_probe_word(&w)) || bad(l, "too many sets or words");
 }
 
 static bool parse_watch(const struct line *l, struct sd_plan *p, bool percpu)
 {
-	uint64_t v[4];
-
-	if (!numbers(l, 1, 4, v))
-		return false;
 	if (p->nwatches == SD_MAX_STATIC)
 		return bad(l, "too many watches");
 
 	struct sd_static_watch *w = &p->watch[p->nwatches++];
 
-	*w = (struct sd_static_watch){
-		.word = { .id = (unsigned)v[0], .offset = v[1], .size = (unsigned)v[2] },
-		.percpu = percpu,
-	};
-	*(percpu ? &w->array : &w->base) = v[3];
-	return true;
+	w->percpu = percpu;
+	return parse_word(l, 1, &w->word) && numbers(l, 4, 1, percpu ? &w->array : &w->base);
 }
 
 static bool parse_arch(const struct line *l, const char *target)
@@ -195,12 +199,22 @@ static bool parse_arch(const struct line *l, const char *target)
 	return sd_arch || bad(l, "the plan is for another architecture than QEMU emulates");
 }
 
-static bool parse_schema(const struct line *l)
+static bool parse_schema(const struct line *l, struct sd_plan *p)
 {
-	uint64_t version;
+	return numbers(l, 1, 1, &p->schema) &&
+	       (p->schema == SD_VERSION || bad(l, "the plan is of another trace version"));
+}
 
-	return numbers(l, 1, 1, &version) &&
-	       (version == SD_VERSION || bad(l, "the plan is of another trace version"));
+static bool parse_ram(const struct line *l, struct sd_plan *p)
+{
+	uint64_t v[2];
+
+	if (!numbers(l, 1, 2, v))
+		return false;
+	p->ram_base = v[0];
+	p->ram_size = v[1];
+	return ((v[0] | v[1]) % SD_PAGE_SIZE == 0 && v[0] + v[1] >= v[0]) ||
+	       bad(l, "RAM is no range of whole pages");
 }
 
 static bool parse_image(const struct line *l, struct sd_plan *p)
@@ -228,7 +242,7 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 	uint64_t v[2] = { 0 };
 
 	if (!strcmp(w, "schema"))
-		return parse_schema(l);
+		return parse_schema(l, p);
 	if (!strcmp(w, "arch"))
 		return parse_arch(l, target);
 	if (!sd_arch)
@@ -245,13 +259,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_set(l);
 	if (!strcmp(w, "watch") || !strcmp(w, "percpu_watch"))
 		return parse_watch(l, p, *w == 'p');
-	if (!strcmp(w, "ram")) {
-		if (!numbers(l, 1, 2, v))
-			return false;
-		p->ram_base = v[0];
-		p->ram_size = v[1];
-		return true;
-	}
+	if (!strcmp(w, "ram"))
+		return parse_ram(l, p);
 	if (!numbers(l, 1, 1, v))
 		return false;
 	if (!strcmp(w, "start"))
@@ -302,8 +311,8 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 		ok = !l.n || parse(&l, target, ret);
 	}
 	fclose(f);
-	if (ok && (!ret->start || !ret->ram_size || !ret->linear_va.n || !ret->linear_pa.n ||
-		   !ret->kernel_root))
-		return bad(&l, "start, ram, linear or kernel_root is missing");
+	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
+		   !ret->linear_pa.n || !ret->kernel_root))
+		return bad(&l, "schema, start, ram, linear or kernel_root is missing");
 	return ok;
 }

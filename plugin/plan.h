@@ -22,8 +22,7 @@ struct sd_static_watch {
 };
 
 struct sd_plan {
-	const char *arch;
-	uint64_t ram_base, ram_size, start, kernel_root, slow_table, percpu;
+	uint64_t schema, ram_base, ram_size, start, kernel_root, slow_table, percpu;
 	struct sd_term linear_va, linear_pa, image_pa;
 	uint64_t image_va, image_size;
 	struct sd_static_watch watch[SD_MAX_STATIC];

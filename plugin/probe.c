@@ -15,10 +15,12 @@ void sd_probe_add(const struct sd_probe_point *p)
 	g_array_append_val(probes, *p);
 }
 
-void sd_probe_word(const struct sd_word *w)
+bool sd_probe_word(const struct sd_word *w)
 {
-	if (nwords < SD_MAX_WORDS)
-		words[nwords++] = *w;
+	if (nwords == SD_MAX_WORDS)
+		return false;
+	words[nwords++] = *w;
+	return true;
 }
 
 const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n)

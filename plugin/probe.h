@@ -24,7 +24,8 @@ struct sd_probe_point {
 };
 
 void sd_probe_add(const struct sd_probe_point *p);
-void sd_probe_word(const struct sd_word *w);
+/* False when there are too many. */
+bool sd_probe_word(const struct sd_word *w);
 /* The n-th probe at @pc, NULL when there are no more. */
 const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n);
 void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p);

@@ -236,7 +236,7 @@ static bool resolve_layout(unsigned cpu)
 	if (plan.image_pa.n) {
 		if (!sd_term_eval(cpu, &plan.image_pa, &image_pa) ||
 		    !sd_pa_to_off(image_pa, &sd_mem.image_off) ||
-		    sd_mem.image_off + plan.image_size > sd_mem.ram_size)
+		    plan.image_size > sd_mem.ram_size - sd_mem.image_off)
 			return false;
 		sd_mem.image_va = plan.image_va;
 		sd_mem.image_size = plan.image_size;
@@ -244,22 +244,51 @@ static bool resolve_layout(unsigned cpu)
 	return true;
 }
 
-static void add_static_watches(unsigned cpu)
+/* Whether the RAM that was mapped is what the guest sees at a kernel VA. */
+static bool agrees(unsigned cpu, uint64_t va)
+{
+	uint64_t off = sd_va_to_off(va), seen;
+
+	va &= ~7ull;
+	return off != UINT64_MAX && sd_read_va(cpu, va, &seen, sizeof(seen)) &&
+	       seen == sd_ram_u64(off);
+}
+
+/* Image and linear map, by the text that runs and by the other address of the root table. */
+static bool layout_fits(unsigned cpu, uint64_t *root_off)
+{
+	if (!resolve_layout(cpu))
+		return false;
+	*root_off = sd_va_to_off(plan.kernel_root);
+	return *root_off != UINT64_MAX && agrees(cpu, plan.start) &&
+	       agrees(cpu, sd_mem.linear_va + *root_off);
+}
+
+static bool add_static_watches(unsigned cpu)
 {
 	for (unsigned i = 0; i < plan.nwatches; i++) {
 		struct sd_static_watch *w = &plan.watch[i];
 
 		if (!w->percpu) {
-			sd_watch_add(cpu, 0, &w->word, w->word.offset, w->base);
+			if (!sd_watch_add(cpu, 0, &w->word, w->word.offset, w->base))
+				return false;
 			continue;
 		}
 		for (unsigned n = 0; n < sd_ncpus; n++) {
 			uint64_t base;
 
-			if (sd_read_va(cpu, w->array + 8ull * n, &base, sizeof(base)))
-				sd_watch_add(cpu, 0, &w->word, base + w->word.offset, n);
+			if (!sd_read_va(cpu, w->array + 8ull * n, &base, sizeof(base)) ||
+			    !sd_watch_add(cpu, 0, &w->word, base + w->word.offset, n))
+				return false;
 		}
 	}
+	return true;
+}
+
+static void __attribute__((noreturn)) misfit(void)
+{
+	fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
+	exit(1);
 }
 
 /*
@@ -274,10 +303,8 @@ static void on_start(unsigned cpu, void *udata)
 	if (sd_is_armed())
 		return;
 	cpu = 0; /* the boot CPU, whatever QEMU says */
-	if (!resolve_layout(cpu) || (root_off = sd_va_to_off(plan.kernel_root)) == UINT64_MAX) {
-		fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
-		exit(1);
-	}
+	if (!layout_fits(cpu, &root_off))
+		misfit();
 	if (plan.percpu)
 		sd_self_offsets(cpu, plan.percpu);
 	sd_arch->arm(cpu, &kernel_levels, &user_levels);
@@ -291,7 +318,8 @@ static void on_start(unsigned cpu, void *udata)
 					 .c = sd_off_to_pa(root_off),
 					 .d = user_levels,
 					 .level = (uint8_t)kernel_levels });
-	add_static_watches(cpu);
+	if (!add_static_watches(cpu))
+		misfit();
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
 }
 

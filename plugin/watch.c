@@ -78,20 +78,16 @@ static uint64_t ram_value(uint64_t off, unsigned size)
 	return (sd_ram_u64(off) >> (8 * (off & 7))) & sd_mask(size);
 }
 
-void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base)
+/* The entry for a word, new or there already; NULL when there is no room. @changing is held. */
+static struct watch *place(const struct sd_word *w, uint64_t off, uint64_t base)
 {
-	uint64_t off = sd_va_to_off(va);
-	struct watch *e;
+	struct watch *e = find(off);
 
-	if (off == UINT64_MAX)
-		return;
-	g_mutex_lock(&changing);
-	e = find(off) ? NULL : claim(off);
-	if (!e) {
-		sd_cpus[cpu].lost += !find(off);
-		g_mutex_unlock(&changing);
-		return;
-	}
+	if (e) /* an object that came back without having been given up */
+		return e->off == off && e->id == w->id && e->base == base ? e : NULL;
+	e = claim(off);
+	if (!e)
+		return NULL;
 	e->off = off;
 	e->base = base;
 	e->id = (uint16_t)w->id;
@@ -100,7 +96,23 @@ void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t v
 	e->size = (uint8_t)w->size;
 	__atomic_store_n(&e->key, key_of(off), __ATOMIC_RELEASE);
 	__atomic_add_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
-	g_mutex_unlock(&changing);
+	return e;
+}
+
+bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base)
+{
+	uint64_t off = sd_va_to_off(va);
+	struct watch *e = NULL;
+
+	if (off != UINT64_MAX && (off & 7) + w->size <= 8) {
+		g_mutex_lock(&changing);
+		e = place(w, off, base);
+		g_mutex_unlock(&changing);
+	}
+	if (!e) {
+		sd_cpus[cpu].lost++;
+		return false;
+	}
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_WATCH_INIT,
 					 .id = e->id,
 					 .pc = pc,
@@ -108,18 +120,22 @@ void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t v
 					 .c = e->value,
 					 .d = base,
 					 .size = e->size });
+	return true;
 }
 
 void sd_watch_remove(const struct sd_word *w, uint64_t va)
 {
 	uint64_t off = sd_va_to_off(va);
-	struct watch *e = off == UINT64_MAX ? NULL : find(off);
+	struct watch *e;
 
-	if (!e || e->id != w->id)
+	if (off == UINT64_MAX)
 		return;
 	g_mutex_lock(&changing);
-	__atomic_store_n(&e->key, GONE, __ATOMIC_RELEASE);
-	__atomic_sub_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
+	e = find(off);
+	if (e && e->off == off && e->id == w->id) {
+		__atomic_store_n(&e->key, GONE, __ATOMIC_RELEASE);
+		__atomic_sub_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
+	}
 	g_mutex_unlock(&changing);
 }
 

@@ -21,7 +21,8 @@ struct sd_wstore {
 
 void sd_watch_delay(unsigned us);
 
-void sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base);
+/* Watch a word; false when it cannot be, which is counted as an event lost. */
+bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base);
 void sd_watch_remove(const struct sd_word *w, uint64_t va);
 void sd_watch_store(unsigned cpu, const struct sd_wstore *ws);
 

@@ -1,0 +1,94 @@
+"""Plans that are wrong: QEMU says one line and ends, and never crashes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shootdown import arch
+from shootdown.kernel import debian, facts, plan
+from shootdown.kernel.cache import cache_root
+from shootdown.trace.file import open_file
+from tests.plugin.conftest import MEM_MIB, Boot
+
+RAM = MEM_MIB << 20
+
+
+@pytest.fixture(scope="module")
+def good() -> str:
+    """The plan that fits."""
+    which = arch.get("x86_64")
+    kernel = debian.resolve("debian:6.12", which, cache_root()).path
+    return plan.make(facts.load(kernel, cache_root()), which, ram_size=RAM)
+
+
+REFUSED = {
+    "ram": [
+        ("ram 0 0x7ffffff", "no range of whole pages"),
+        ("ram 0x10 0x8000000", "no range of whole pages"),
+        ("ram 0xfffffffffffff000 0x8000000", "no range of whole pages"),
+        ("ram 0 0xffffffffffffffff", "no range of whole pages"),
+        ("ram 0 0x8000000000000", "not a shared memory-backend-memfd"),
+        ("ram 0 0x7fff000", "not a shared memory-backend-memfd"),
+        ("ram 0 0", "is missing"),
+        ("ram 0", "too few words"),
+        ("ram 0 99999999999999999999999", "not a number"),
+    ],
+    "schema": [("schema 99", "another trace version"), ("", "is missing")],
+    "arch": [("arch arm64", "another architecture"), ("", "must come first")],
+    "linear": [("linear + 0", "not a term"), ("linear 1+2+3+4+5 0", "too many parts")],
+    "watch": [
+        ("watch 1 0xffffffff82d68de8 3 0", "not a word"),
+        ("watch 1 0xffffffff82d68de8 0 0", "not a word"),
+        ("watch 99999 0xffffffff82d68de8 8 0", "not a word"),
+    ],
+    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 20, "too many sets or words")],
+    "probe": [
+        ("probe 0x1000 1 emit nosuch", "no such register"),
+        ("probe 0x1000 1 emit rax+0:9", "not a capture"),
+        ("probe 0x1000 1 watch 1", "no such register"),
+    ],
+    "start": [("nonsense 1", "unknown directive"), ("\x00\xff" * 3000, "is missing")],
+}
+MISFITS = {
+    "ram": "ram 0x1000 0x8000000",
+    "image": "image 0xffffffff81000000 0xffffffffffffffff 0x1000000",
+    "linear": "linear 0xffff888000000000+@0x10 0",
+    "watch": "watch 1 0x1234 8 0",
+    "percpu_watch": "percpu_watch 3 0xfffffff000000000 1 0xffffffff82574e20",
+    "kernel_root": "kernel_root 0x1234000",
+}
+
+
+def change(text: str, directive: str, line: str) -> str:
+    """Put ``line`` in the place of the first line of a directive."""
+    changed, n = re.subn(rf"^{directive} .*$", lambda _: line, text, count=1, flags=re.M)
+    assert n
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("directive", "line", "why"), [(d, *case) for d, cases in REFUSED.items() for case in cases]
+)
+def test_refused_at_start(boot: Boot, good: str, directive: str, line: str, why: str) -> None:
+    ended = boot(change(good, directive, line))
+    assert ended.returncode == 1
+    said = [text for text in ended.stderr.splitlines() if text.startswith("shootdown: ")]
+    assert len(said) == 1 and why in said[0]
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("directive", MISFITS)
+def test_found_out_when_recording_starts(boot: Boot, good: str, directive: str) -> None:
+    ended = boot(change(good, directive, MISFITS[directive]))
+    assert ended.returncode == 1, ended.stdout[-500:]
+    assert "shootdown: the plan's memory layout does not fit this guest" in ended.stderr
+
+
+@pytest.mark.guest
+def test_the_plan_that_fits(boot: Boot, good: str, tmp_path: Path) -> None:
+    assert boot(good).returncode == 0
+    for cpu in range(2):
+        assert open_file(tmp_path / f"cpu{cpu}.trace", cpu).trailer
