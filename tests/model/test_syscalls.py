@@ -1,7 +1,8 @@
 import pytest
 
 from shootdown import arch
-from shootdown.model.syscalls import Call, area, operation, promise
+from shootdown.model.entries import Call
+from shootdown.model.syscalls import area, operation, promise
 
 X86 = arch.get("x86_64")
 

@@ -1,6 +1,7 @@
 """The store of stale entries; what ends their life is in the corpus of stale-after-return."""
 
-from shootdown.model.tlb import EVERYWHERE, Records, Stale, Superseded
+from shootdown.model.entries import Stale, Superseded
+from shootdown.model.tlb import EVERYWHERE, Records
 
 
 def superseded(va: int, *, level: int = 1, table: bool = False, root: int = 0x10000) -> Superseded:

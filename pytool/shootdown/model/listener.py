@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call
-from shootdown.model.tlb import Stale, Superseded
 
 
 class Listener:

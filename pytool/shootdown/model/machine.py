@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from shootdown import arch as arches
 from shootdown.model import stream
+from shootdown.model.entries import Reason, Stale, Superseded
 from shootdown.model.listener import HOOKS, Listener
 from shootdown.model.pagetables import span_of
 from shootdown.model.space import Leaf, Space
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
-from shootdown.model.tlb import Reason, Records, Stale, Superseded, Tlb
+from shootdown.model.tlb import Records, Tlb
 from shootdown.model.tlb_arm64 import Arm64Tlb
 from shootdown.model.tlb_x86 import X86Tlb
 from shootdown.trace.schema import Kind, Mark, Probe, Watch

@@ -16,13 +16,11 @@ is about address ranges of the caller's address space; what it says follows the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from shootdown.arch.base import Arch
-
-if TYPE_CHECKING:
-    from shootdown.model.tlb import Superseded
+from shootdown.model.entries import Call, Superseded
 
 MAP_FIXED: Final = 0x10
 CLONE_VM: Final = 0x100
@@ -34,30 +32,6 @@ _PAGE: Final = 4096
 _USER_VA: Final = (1 << 56) - 1  # arm64 ignores the top byte of user addresses
 _ARGUMENTS: Final = 6
 _WORD: Final = (1 << 64) - 1
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """A system call, from its entry on.
-
-    ``root`` is the PA of the user root table loaded at entry, ``task`` the task_struct, ``end`` the
-    number of the first return to user mode (0 until then) and ``result`` what it returned.
-    """
-
-    name: str
-    args: list[int]
-    seq: int
-    cpu: int
-    root: int
-    task: int
-    end: int = 0
-    result: int = 0
-    took: list[Superseded] = field(default_factory=list)
-    """What the calling task took away while the call was open."""
-
-    def arg(self, number: int) -> int:
-        """One argument, 0 when it was not recorded."""
-        return self.args[number] if number < len(self.args) else 0
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call
 from shootdown.trace.schema import Mark, Probe, Watch
 
 _SWITCHING: Final = 1

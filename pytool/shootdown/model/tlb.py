@@ -14,63 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE
+from shootdown.model.entries import Stale
+from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call
 from shootdown.trace.schema import FlushOp
 
 EVERYWHERE: Final = 1 << 64
 """End (exclusive) of the range that holds every VA."""
-
-Reason = Literal["unmapped", "replaced", "permission", "table"]
-"""Why an entry counts as superseded: it is gone, points elsewhere, permits less, or hung below
-a table that was unlinked."""
-
-
-@dataclass(slots=True, eq=False)
-class Superseded:
-    """A valid entry of user space that a store took away.
-
-    ``va``..``end`` (exclusive) is what it translated; ``old`` and ``new`` are the raw entries;
-    ``target`` is the PA of the first mapped byte, or of the table it pointed to. ``seq``,
-    ``icount``, ``pc`` and ``cpu`` are those of the store; ``task`` names who ran there and ``call``
-    is its open system call. ``holders`` are the CPUs that may have a copy. ``restored`` says that
-    the same translation came back before anybody could miss it.
-    """
-
-    root: int
-    va: int
-    end: int
-    level: int
-    is_table: bool
-    old: int
-    new: int
-    target: int
-    reason: Reason
-    seq: int
-    icount: int
-    pc: int
-    cpu: int
-    task: str
-    call: Call | None
-    holders: tuple[int, ...]
-    restored: bool = False
-
-    def page(self, va: int) -> int:
-        """PA of the page that ``va`` had through the old leaf."""
-        return (self.target + (va - self.va)) & -PAGE_SIZE
-
-
-@dataclass(slots=True, eq=False)
-class Stale:
-    """One CPU's possible copy of a superseded entry, under one tag."""
-
-    cpu: int
-    tag: int
-    what: Superseded
-    alive: bool = True
 
 
 class Tlb(Protocol):

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shootdown.model.entries import Stale
 from shootdown.model.stream import Event
-from shootdown.model.tlb import EVERYWHERE, Records, Stale
+from shootdown.model.tlb import EVERYWHERE, Records
 from shootdown.trace.schema import BarrierOp, Flag, FlushOp, RootReg
 
 _NOW = 1 << 64

@@ -7,9 +7,10 @@ have entries, and user entries are never global. Invalidations are local and imm
 
 from __future__ import annotations
 
+from shootdown.model.entries import Stale
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.model.stream import Event
-from shootdown.model.tlb import EVERYWHERE, Records, Stale
+from shootdown.model.tlb import EVERYWHERE, Records
 from shootdown.trace.schema import FlushOp, RootReg
 
 _NO_FLUSH = 1 << 63

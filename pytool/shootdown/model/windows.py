@@ -26,13 +26,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SIZE, span_of
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call, operation
-from shootdown.model.tlb import Stale, Superseded
+from shootdown.model.syscalls import operation
 
 
 @dataclass(slots=True)

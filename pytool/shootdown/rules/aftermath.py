@@ -13,12 +13,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from shootdown.model.entries import Call, Superseded
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call
-from shootdown.model.tlb import Superseded
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
 

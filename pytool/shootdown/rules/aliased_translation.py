@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from shootdown.model.entries import Stale, Superseded
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
-from shootdown.model.tlb import Stale, Superseded
 from shootdown.rules.base import Rule
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, TypeAlias
 
+from shootdown.model.entries import Superseded
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
-from shootdown.model.tlb import Superseded
 
 Kind: TypeAlias = Literal["may", "witness"]
 """A CPU may still hold what it must not, or it was seen using it."""

@@ -11,11 +11,12 @@ import numpy as np
 
 from shootdown.errors import UsageError
 from shootdown.model import locks
+from shootdown.model.entries import Call
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
 from shootdown.model.observers import Observers
 from shootdown.model.stream import Event, Trace
-from shootdown.model.syscalls import Call, operation, promise
+from shootdown.model.syscalls import operation, promise
 from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aftermath import observed_pages
 from shootdown.rules.aliased_translation import AliasedTranslation

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
+from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.machine import Machine
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import Call, Promise, promise
-from shootdown.model.tlb import Stale, Superseded
+from shootdown.model.syscalls import Promise, promise
 from shootdown.rules.aftermath import Aftermath
 from shootdown.rules.base import Rule
 
