@@ -84,6 +84,10 @@ def unpack(package: Path, into: Path, release: str | None = None) -> None:
     ) as stream:
         assert stream.stdout is not None
         _extract(stream.stdout, wanted, into, package)
+        while stream.stdout.read(1 << 20):
+            pass
+    if stream.returncode:
+        raise InfraError(f"{package.name} does not unpack: it is damaged; fetch it again.")
     if len(releases) > 1:
         several = ", ".join(sorted(releases))
         raise InfraError(f"{package.name} holds several kernels ({several}); give one image.")

@@ -193,11 +193,12 @@ def find_btf(image: KernelImage, table: SymbolTable | None) -> Btf | None:
 
     Raises InfraError when it is damaged.
     """
+    header = MAGIC.to_bytes(2, "little") + bytes((1, 0, 24, 0, 0, 0))
     if table and "__start_BTF" in table and "__stop_BTF" in table:
         start = table["__start_BTF"]
-        if table["__stop_BTF"] > start:
-            return Btf(image.read(start, table["__stop_BTF"] - start))
-    header = MAGIC.to_bytes(2, "little") + bytes((1, 0, 24, 0, 0, 0))
+        blob = image.read(start, max(0, table["__stop_BTF"] - start))
+        if blob.startswith(header[:2]):
+            return Btf(blob)
     for segment in image.segments:
         at = segment.data.find(header)
         if at >= 0:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from shootdown.errors import InfraError
-from shootdown.kernel.symbols import SymbolTable, of_no_use
+from shootdown.kernel.symbols import SymbolTable, listed
 
 MAGIC: Final = b"\x7fELF"
 _PT_LOAD: Final = 1
@@ -175,15 +175,11 @@ def _decode(table: bytes, strings: bytes) -> SymbolTable | None:
     entries = np.frombuffer(table, _SYMBOL, len(table) // _SYMBOL.itemsize)
     # Functions, objects and plain labels that are defined; no sections, no files.
     entries = entries[((entries["info"] & 0xF) <= 2) & (entries["shndx"] != 0)]
-    # Of names at one address a function's or an object's comes first, then a global one.
-    entries = entries[np.lexsort((entries["info"] < 16, (entries["info"] & 0xF) == 0))]
-    names, vas = [], []
-    for at, va in zip(entries["name"].tolist(), entries["value"].tolist(), strict=True):
-        name = strings[at : strings.find(b"\0", at)].decode("ascii", "replace")
-        if name and not of_no_use(name):
-            names.append(name)
-            vas.append(va)
-    return SymbolTable(names, np.array(vas, dtype=np.uint64)) if names else None
+    names = (
+        strings[at : strings.find(b"\0", at)].decode("ascii", "replace")
+        for at in entries["name"].tolist()
+    )
+    return listed(zip(names, entries["value"].tolist(), strict=True))
 
 
 def build_ids(data: bytes) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -16,8 +16,7 @@ _OF_NO_USE: Final = (
     "$",  # code and data on arm64
     ".L",
     "__crc_",
-    "__kstrtab_",
-    "__ksymtab_",
+    "__kstrtab",
     "__efistub_",
     "__kvm_nvhe_$",
     "__kvm_nvhe_.L",
@@ -25,13 +24,9 @@ _OF_NO_USE: Final = (
 """What names begin with that a kernel's own table leaves out (scripts/mksysmap)."""
 
 
-def of_no_use(name: str) -> bool:
-    """Whether the name is one that the assembler or the linker made for itself."""
-    return name.startswith(_OF_NO_USE)
-
-
 _LINE: Final = re.compile(rb"^([0-9a-f]{16}) ([A-Za-z?]) (\S+)$", re.MULTILINE)
 """A symbol of System.map or /proc/kallsyms; a module's has the module's name behind it."""
+_BOUND: Final = re.compile(r"^__(start|stop|end)_|_(start|end)$")
 _UNDEFINED: Final = b"UNw"
 
 
@@ -46,11 +41,26 @@ def read_map(text: bytes, what: str) -> SymbolTable | None:
         for va, kind, name in _LINE.findall(text)
         if kind not in _UNDEFINED
     ]
-    kept = [(name, va) for name, va in found if not of_no_use(name)]
-    if kept and not any(va for _, va in kept):
+    if found and not any(va for _, va in found):
         raise InfraError(f"{what} hides the addresses; read /proc/kallsyms as root.")
-    names = [name for name, _ in kept]
-    return SymbolTable(names, np.array([va for _, va in kept], np.uint64)) if kept else None
+    return listed(found)
+
+
+def listed(found: Iterable[tuple[str, int]]) -> SymbolTable | None:
+    """A table of names and VAs, as a kernel would have it for itself; None when it is empty.
+
+    What the assembler or the linker made for itself is left out. Names at one address are in the
+    kernel's order: those that only bound something last, fewer underscores first, then by the
+    alphabet (scripts/kallsyms.c).
+    """
+    kept = [(name, va) for name, va in found if name and not name.startswith(_OF_NO_USE)]
+    kept.sort(key=lambda pair: _rank(pair[0]))
+    vas = np.array([va for _, va in kept], np.uint64)
+    return SymbolTable([name for name, _ in kept], vas) if kept else None
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    return _BOUND.search(name) is not None, len(name) - len(name.lstrip("_")), name
 
 
 class SymbolTable(Mapping[str, int]):

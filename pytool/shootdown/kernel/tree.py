@@ -52,10 +52,10 @@ def locate(path: Path, cache: Path) -> KernelFiles:
     try:
         if deb.is_package(path):
             return _beside(deb.unpacked(path, cache) / "vmlinuz")
+        if path.name == "vmlinux" and (path.parent / ".config").is_file():
+            return of_tree(path.parent)
         root = _root(path.resolve())
-        if root is None:
-            return _beside(path)
-        return of_tree(root) if path.name == "vmlinux" else _in_tree(root, path.resolve())
+        return _in_tree(root, path.resolve()) if root else _beside(path)
     except OSError as error:
         raise InfraError(f"Cannot read the kernel {path}: {error.strerror}.") from None
 
@@ -99,11 +99,10 @@ def _directory(tree: Path) -> str:
 
 
 def _root(path: Path) -> Path | None:
-    """The build tree that the file is in: its vmlinux, or an image in ``arch/*/boot``."""
-    places = [path.parent] if path.name == "vmlinux" else []
-    if path.parent.name == "boot" and len(path.parents) > 3 and path.parents[2].name == "arch":
-        places.append(path.parents[3])
-    return next((place for place in places if (place / ".config").is_file()), None)
+    """The build tree whose ``arch/*/boot`` the file is in."""
+    if path.parent.name != "boot" or len(path.parents) < 4 or path.parents[2].name != "arch":
+        return None
+    return path.parents[3] if (path.parents[3] / ".config").is_file() else None
 
 
 def _in_tree(tree: Path, image: Path) -> KernelFiles:
