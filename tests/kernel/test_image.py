@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import random
 import struct
 import subprocess
 from contextlib import suppress
@@ -174,10 +175,31 @@ def other_machine(data: bytes) -> bytes:
     return data[:18] + struct.pack("<H", 8) + data[20:]
 
 
+def bits32(data: bytes) -> bytes:
+    """The bzImage as of boot protocol 2.15, without XLF_KERNEL_64."""
+    return data[:0x206] + b"\x0f\x02" + data[0x208:]
+
+
+def far(data: bytes) -> bytes:
+    """The ELF file with content for its last program, far away from the first."""
+    (at,), (count,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
+    headers = [at + 56 * number for number in range(count)]
+    last = [place for place in headers if struct.unpack_from("<I", data, place)[0] == 1][-1]
+    changed = struct.pack("<QQQQ", 0, 0xFFFF << 48, 0, 8)
+    return data[: last + 8] + changed + data[last + 8 + len(changed) :]
+
+
 def test_broken_files(vmlinux: dict[str, Path], tmp_path: Path) -> None:
     elf = vmlinux["x86_64"].read_bytes()
     cases = {
-        "no kernel image of a known form": b"#!/bin/sh\n",
+        "no kernel image of a known form; give": b"#!/bin/sh\n",
+        "of a known form: it looks encrypted": random.Random(1).randbytes(1 << 17),
+        "zImage for 32-bit arm": bytes(0x24) + b"\x18\x28\x6f\x01",
+        "zImage for big-endian arm": bytes(0x24) + b"\x01\x6f\x28\x18",
+        "U-Boot image": b"\x27\x05\x19\x56" + bytes(60),
+        "bzImage for 32-bit x86": bits32(bzimage(gzip.compress(elf))),
+        "object file": elf[:16] + b"\x01" + elf[17:],
+        "spreads over": far(vmlinux["arm64"].read_bytes()),
         "is a 32-bit ELF file": b"\x7fELF\x01" + elf[5:],
         "is a big-endian ELF file": b"\x7fELF\x02\x02" + elf[6:],
         "ELF file for machine 8": other_machine(elf),

@@ -24,6 +24,8 @@ _XEN_ELFNOTE_PHYS32_ENTRY: Final = 18
 _64_BIT: Final = 2
 _LITTLE: Final = 1
 _HEADER_BYTES: Final = 64
+_TYPE_AT: Final = 16
+_ET_REL: Final = b"\1\0"
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
 _SECTION_HEADER: Final = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL: Final = np.dtype(
@@ -87,6 +89,8 @@ def parse(data: Content, what: str) -> Elf:
     header = data[:_HEADER_BYTES]
     if kind := _foreign(header):
         raise InfraError(f"{what} is a {kind} ELF file; use a kernel for x86-64 or arm64.")
+    if header[_TYPE_AT : _TYPE_AT + 2] == _ET_REL:
+        raise InfraError(f"{what} is an object file or a module; give the kernel's vmlinux.")
     try:
         (machine,) = struct.unpack_from("<H", header, 18)
         programs, sections = _programs(data, header), _sections(data, header)
