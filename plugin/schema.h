@@ -53,7 +53,10 @@ enum sd_kind {
 	 * bit 63 of a is set
 	 */
 	SD_KIND_ROOT_LOAD = 11,
-	/* a watched word was written; id=watch, a=PA, b=old, c=new, d=base VA of its object */
+	/*
+	 * a watched word was written; id=watch, a=PA, b=old, c=new, d=base VA of its object; b=c
+	 * when the old value is not known (x86: lock and, lock or)
+	 */
 	SD_KIND_WATCH = 12,
 	/* execution reached a probe; id=probe, a..d=first captures */
 	SD_KIND_PROBE = 13,

@@ -11,6 +11,10 @@
  * and for x86 lock-op the read half is the new value
  * (accel/tcg/atomic_template.h, target/i386/tcg/emit.c.inc). Without sd_parallel
  * atomics are a plain load and store and report old and new.
+ *
+ * What a lock-and or lock-or found cannot be told from its result, and what is
+ * remembered of the word may be another vCPU's later doing. Their events say so:
+ * old = new. The chain of the word's values tells what they found.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -139,8 +143,14 @@ void sd_watch_remove(const struct sd_word *w, uint64_t va)
 	g_mutex_unlock(&changing);
 }
 
+/* Whether the store is an atomic that does not tell what it found. */
+static bool is_blind(const struct sd_wstore *ws)
+{
+	return sd_parallel && (ws->rmw == SD_RMW_AND_FETCH || ws->rmw == SD_RMW_OR_FETCH);
+}
+
 /* Old and new value of an atomic; false when it wrote nothing. */
-static bool rmw_values(const struct sd_wstore *ws, uint64_t shadow, uint64_t *old, uint64_t *new)
+static bool rmw_values(const struct sd_wstore *ws, uint64_t *old, uint64_t *new)
 {
 	uint64_t r = ws->st.read, w = ws->st.value, mask = sd_mask(ws->st.size);
 
@@ -171,12 +181,8 @@ static bool rmw_values(const struct sd_wstore *ws, uint64_t shadow, uint64_t *ol
 		*old = r ^ w;
 		*new = r;
 		break;
-	case SD_RMW_AND_FETCH: /* the old bits are gone: the shadow is the best guess */
-		*old = (r & w) | (shadow & ~w & mask);
-		*new = r;
-		break;
+	case SD_RMW_AND_FETCH:
 	case SD_RMW_OR_FETCH:
-		*old = (r & ~w) | (shadow & w);
 		*new = r;
 		break;
 	default:
@@ -212,14 +218,14 @@ void sd_watch_store(unsigned cpu, const struct sd_wstore *ws)
 		new = ram_value(e->off, e->size); /* a wider or narrower store */
 		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
 	} else if (st->atomic) {
-		if (!rmw_values(ws, e->value, &old, &new))
+		if (!rmw_values(ws, &old, &new))
 			return;
 		__atomic_store_n(&e->value, new, __ATOMIC_RELEASE);
 	} else {
 		new = st->value;
 		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
 	}
-	if (old == new)
+	if (old == new && !is_blind(ws))
 		return;
 	if (G_UNLIKELY(delay_us))
 		delay();

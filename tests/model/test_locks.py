@@ -165,6 +165,42 @@ def test_lost_event_breaks_the_chain_once():
     assert transitions(np.delete(steps, 2)).breaks == 1
 
 
+def blind(events: np.ndarray, *places: int) -> np.ndarray:
+    """What these events found is not known."""
+    for place in places:
+        events[place]["b"] = events[place]["c"]
+    return events
+
+
+def test_flag_that_does_not_know_what_it_found():
+    steps = (0, DOWN_READ, R), (1, SLOW, WAITERS), (0, UP_READ, -R), (1, SLOW, -WAITERS)
+    events = blind(history(*KNOWN, *steps), 3, 5)
+    locks = transitions(events)
+    assert locks.breaks == 0
+    assert [t.move for t in locks.transitions[-3:]] == [Move.WAIT, Move.READ_RELEASE, Move.CALM]
+    assert [t.old for t in locks.transitions[-3:]] == [R, R | WAITERS, WAITERS]
+
+
+def test_flag_numbered_late_that_does_not_know_what_it_found():
+    steps = (0, DOWN_READ, R), (2, DOWN_READ, R), (1, SLOW, WAITERS), (0, UP_READ, -R)
+    events = blind(history(*KNOWN, *steps), 4)
+    events = events[[0, 1, 2, 3, 5, 4]]
+    events["seq"] = range(1, 7)
+    locks = transitions(events)
+    assert locks.breaks == 0
+    assert [t.move for t in locks.transitions[-2:]] == [Move.WAIT, Move.READ_RELEASE]
+
+
+def test_flag_that_was_set_already_is_no_transition():
+    events = blind(history(*KNOWN, (0, SLOW, WAITERS), (1, SLOW, 0), (0, SLOW, -WAITERS)), 3)
+    assert [t.move for t in transitions(events).transitions[2:]] == [Move.WAIT, Move.CALM]
+
+
+def test_only_flags_may_be_unknown():
+    events = blind(history(*KNOWN, (0, WRITE, W), (0, WRITE, -W)), 2)
+    assert transitions(events).breaks > 0
+
+
 def test_no_lock_events():
     assert transitions(np.zeros(0, DTYPE)) == Locks((), 0, 0)
 
@@ -183,23 +219,28 @@ def test_chain_repairs_late_numbers(data):
         cpu = data.draw(st.integers(0, 2))
         if cpus[cpu]:
             delta, cpus[cpu] = -cpus[cpu], 0
+        elif data.draw(st.booleans()):  # a flag goes on or off, whatever it was
+            new = value | WAITERS if data.draw(st.booleans()) else value & ~WAITERS
+            true.append(Step(0, at, cpu, 0, 0, new, new, Kind.WATCH))
+            value = new
+            continue
         elif value & W:
             continue  # would wait
         else:
-            delta = W if not value and data.draw(st.booleans()) else R
+            delta = W if not value & ~WAITERS and data.draw(st.booleans()) else R
             cpus[cpu] = delta
         true.append(Step(0, at, cpu, 0, 0, value, value + delta, Kind.WATCH))
         value += delta
-    drawn = [at + data.draw(st.integers(0, 4)) for at in range(len(true))]
+    drawn = [place + data.draw(st.integers(0, 4)) for place in range(len(true))]
     for cpu in range(3):  # a CPU draws its next number after this one
         mine = [i for i, step in enumerate(true) if step.cpu == cpu]
         for before, after in pairwise(mine):
             drawn[after] = max(drawn[after], drawn[before] + 1)
     order = sorted(range(len(true)), key=lambda i: (drawn[i], true[i].cpu, i))
     numbered = [true[i]._replace(seq=number) for number, i in enumerate(order, 1)]
-    ordered, breaks = chain(numbered)
+    ordered, breaks = chain(numbered, unknown=WAITERS)
     assert breaks == 0
-    assert sorted(ordered) == sorted(numbered)
+    assert sorted(step.seq for step in ordered) == [step.seq for step in numbered]
     assert all(b.old == a.new for a, b in pairwise(ordered))
     for cpu in range(3):
         mine = [step.seq for step in ordered if step.cpu == cpu]

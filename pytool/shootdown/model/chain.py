@@ -4,11 +4,14 @@ Numbers are drawn after the access, so two CPUs' changes may be numbered in the 
 change says what it found and what it left, though, and each CPU's own changes are in order: the
 true history is a merge of the CPUs' sequences in which each change finds what the one before it
 left. Where several merges fit, the one closest to the numbers is taken.
+
+A change that does not know what it found (``Kind.WATCH``: its old value is its new one) finds what
+the one before it left, as long as only bits differ that such changes may touch.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _PATIENCE: Final = 10_000
@@ -16,7 +19,7 @@ _PATIENCE: Final = 10_000
 
 
 class Step(NamedTuple):
-    """One change of a word: what it held before and after."""
+    """One change of a word: what it held before (or after, when that is not known) and after."""
 
     seq: int
     icount: int
@@ -28,40 +31,63 @@ class Step(NamedTuple):
     kind: int
 
 
-def chain(steps: list[Step]) -> tuple[list[Step], int]:
+def chain(steps: list[Step], unknown: int = 0) -> tuple[list[Step], int]:
     """``steps``, which come by ``seq``, in their true order, and the number of breaks in it.
 
-    After a break the history goes on with the lowest number left.
+    After a break the history goes on with the lowest number left. ``unknown``: bits that may differ
+    where a step does not know what it found. It is told what that was.
     """
-    if all(after.old == before.new for before, after in pairwise(steps)):
-        return steps, 0
     ordered: list[Step] = []
     breaks = -1
     rest = steps
     while rest:
         breaks += 1
-        ordered += _longest(rest)
-        done = set(ordered)
+        found, value = _longest(rest, unknown)
+        done = set(found)
         rest = [step for step in rest if step not in done]
-    return ordered, breaks
+        ordered += _told(found, value)
+    return ordered, max(breaks, 0)
 
 
-def _longest(steps: list[Step]) -> list[Step]:
-    """The longest history found, from what any CPU's first step began with."""
+def _finds(step: Step, value: int, unknown: int) -> bool:
+    """Whether the step may have found ``value``."""
+    if step.old == value:
+        return True
+    return step.old == step.new and (step.old ^ value) & ~unknown == 0
+
+
+def _told(steps: list[Step], value: int) -> Iterator[Step]:
+    """The steps of one history that begins with ``value``, each with what it found."""
+    for step in steps:
+        yield step if step.old == value else step._replace(old=value)
+        value = step.new
+
+
+def _longest(steps: list[Step], unknown: int) -> tuple[list[Step], int]:
+    """The longest history found, from what any CPU's first step began with, and that value."""
     heads = {step.cpu: step.old for step in reversed(steps)}
-    best: list[Step] = []
+    best: tuple[list[Step], int] = ([], 0)
     for value in dict.fromkeys([steps[0].old, *heads.values()]):
-        found = _Search(steps, value).longest()
-        best = max(best, found, key=len)
-        if len(best) == len(steps):
+        found = _in_order(steps, value, unknown) or _Search(steps, value, unknown).longest()
+        best = max(best, (found, value), key=lambda history: len(history[0]))
+        if len(found) == len(steps):
             break
     return best
+
+
+def _in_order(steps: list[Step], value: int, unknown: int) -> list[Step]:
+    """All the steps, when they chain as they are numbered; else none."""
+    for step in steps:
+        if not _finds(step, value, unknown):
+            return []
+        value = step.new
+    return steps
 
 
 class _Search:
     """Depth-first search for a merge of the CPUs' sequences that chains."""
 
-    def __init__(self, steps: list[Step], value: int) -> None:
+    def __init__(self, steps: list[Step], value: int, unknown: int) -> None:
         cpus = sorted({step.cpu for step in steps})
         self._queues = [[step for step in steps if step.cpu == cpu] for cpu in cpus]
         self._total = len(steps)
@@ -71,7 +97,10 @@ class _Search:
         self._turns: list[list[int]] = []
         """Queues not yet tried, at each step of the path."""
         self._dead: set[tuple[int, ...]] = set()
-        self._value = value
+        """Where no turn led on: places in the queues, and the value there."""
+        self._values = [value]
+        """What the word held before each step of the path, and what it holds after the last."""
+        self._unknown = unknown
 
     def longest(self) -> list[Step]:
         """The whole merge, or else the longest beginning of one that was found."""
@@ -94,7 +123,7 @@ class _Search:
         heads = [
             (queue[at].seq, i)
             for i, (queue, at) in enumerate(zip(self._queues, self._at, strict=True))
-            if at < len(queue) and queue[at].old == self._value
+            if at < len(queue) and _finds(queue[at], self._values[-1], self._unknown)
         ]
         return self._take([i for _, i in sorted(heads)])
 
@@ -103,10 +132,10 @@ class _Search:
             queue = candidates.pop(0)
             step = self._queues[queue][self._at[queue]]
             self._at[queue] += 1
-            if tuple(self._at) not in self._dead:
+            if (*self._at, step.new) not in self._dead:
                 self._path.append(queue)
                 self._turns.append(candidates)
-                self._value = step.new
+                self._values.append(step.new)
                 return True
             self._at[queue] -= 1
         return False
@@ -114,10 +143,10 @@ class _Search:
     def _back(self) -> bool:
         """Undo the last step and take another turn there, or further back."""
         while self._path:
-            self._dead.add(tuple(self._at))
+            self._dead.add((*self._at, self._values[-1]))
             queue, turns = self._path.pop(), self._turns.pop()
             self._at[queue] -= 1
-            self._value = self._queues[queue][self._at[queue]].old
+            self._values.pop()
             if self._take(turns):
                 return True
         return False

@@ -5,7 +5,8 @@ The layout of the word and the meaning of each step are those of kernel/locking/
     bit 0 a writer holds it   bit 1 waiters   bit 2 hand-off   bits 8..62 readers   bit 63 overflow
 
 A number is drawn after the access, so a release may be numbered after the next acquire. The values
-tell the true order: each step must begin with what the step before it left (``chain``).
+tell the true order: each step must begin with what the step before it left (``chain``). Flags are
+set by an OR and cleared by an AND, which on x86 do not tell what they found.
 
 A step by +-0x100 is ambiguous when somebody waits: a reader tries its luck, or the waker of readers
 probes; a reader gives up, queues, or releases. The place in the code tells them apart. The function
@@ -124,7 +125,7 @@ def transitions(events: Events) -> Locks:
     words = np.unique(mine["a"])
     for word in words:
         for life in _lives(mine[mine["a"] == word]):
-            steps, broken = chain(life)
+            steps, broken = chain(life, unknown=_FLAGS)
             histories.append(steps)
             breaks += broken
     own = _readers_own(step for steps in histories for step in steps)
@@ -160,7 +161,7 @@ def _decode(steps: list[Step], own: frozenset[tuple[int, int]]) -> Iterator[Tran
     following = _same_cpu_next(steps)
     last: dict[int, Move] = {}
     for step, after in zip(steps, following, strict=True):
-        if step.kind == Kind.WATCH_INIT:
+        if step.kind == Kind.WATCH_INIT or step.old == step.new:
             continue
         move, readers = _move(step, after, last.get(step.cpu), own)
         last[step.cpu] = move
