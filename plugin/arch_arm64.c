@@ -39,11 +39,17 @@ static enum sd_rmw lse(uint32_t w)
 				       SD_RMW_FETCH_OR,	 SD_RMW_OTHER,	   SD_RMW_OTHER,
 				       SD_RMW_OTHER,	 SD_RMW_OTHER };
 
+	unsigned opc = (w >> 12) & 7;
+
+	if ((w & 0xbf200c00) == 0x19200000)
+		return SD_RMW_OTHER; /* 128 bits: LDCLRP, LDSETP, SWPP, RCW...P */
 	if ((w & 0x3f200c00) != 0x38200000)
 		return SD_RMW_NONE;
-	if (w & 0x8000)
-		return ((w >> 12) & 7) == 0 ? SD_RMW_XCHG : SD_RMW_NONE; /* o3: SWP, or LDAPR */
-	return map[(w >> 12) & 7];
+	if (!(w & 0x8000))
+		return map[opc];
+	if (!opc)
+		return SD_RMW_XCHG;
+	return opc < 4 && !(w >> 31) ? SD_RMW_OTHER : SD_RMW_NONE; /* RCW...; LDAPR, ST64B */
 }
 
 /* Load/store exclusive and compare-and-swap: size 001000 o2 L o1 Rs o0 Rt2 Rn Rt */
@@ -149,7 +155,8 @@ static void by_va(struct sd_event *ev, uint64_t x)
 	ev->a = sign_extend((x & ((1ull << 44) - 1)) << 12, 56);
 	ev->b = ev->a + 0x1000;
 	ev->c = x >> 48;
-	ev->level = ttl >> 2 ? our_level(ttl & 3) : 0;
+	/* bits 3:2 name the granule, 0 is no hint; level 0 of 4 KiB pages has no leaves */
+	ev->level = ttl >> 2 && ttl & 3 ? our_level(ttl & 3) : 0;
 }
 
 static void by_range(struct sd_event *ev, uint64_t x)

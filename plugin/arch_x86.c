@@ -49,11 +49,10 @@ static void prefixes(struct cursor *c)
 			c->osize = true;
 		else if (b == 0xf2 || b == 0xf3)
 			c->rep = true;
-		else if ((b & 0xf0) == 0x40)
-			c->rex = b;
-		else if (b != 0x67 && b != 0x2e && b != 0x36 && b != 0x3e && b != 0x26 &&
-			 b != 0x64 && b != 0x65)
+		else if ((b & 0xf0) != 0x40 && b != 0x67 && b != 0x2e && b != 0x36 && b != 0x3e &&
+			 b != 0x26 && b != 0x64 && b != 0x65)
 			return;
+		c->rex = (b & 0xf0) == 0x40 ? b : 0; /* void unless it is the last prefix */
 		c->p++;
 	}
 }
@@ -134,8 +133,8 @@ static void set_rmw(struct sd_insn *insn, enum sd_rmw rmw)
 /* What QEMU reports for a locked ALU operation: target/i386/tcg/emit.c.inc. */
 static enum sd_rmw alu_rmw(unsigned op)
 {
-	static const uint8_t map[] = { SD_RMW_ADD_FETCH, SD_RMW_OR_FETCH,  SD_RMW_OTHER,
-				       SD_RMW_OTHER,	 SD_RMW_AND_FETCH, SD_RMW_FETCH_ADD,
+	static const uint8_t map[] = { SD_RMW_ADD_FETCH, SD_RMW_OR_FETCH,  SD_RMW_ADD_FETCH,
+				       SD_RMW_ADD_FETCH, SD_RMW_AND_FETCH, SD_RMW_FETCH_ADD,
 				       SD_RMW_XOR_FETCH, SD_RMW_OTHER };
 	return map[op & 7];
 }
@@ -222,7 +221,7 @@ static void decode_two_byte(struct cursor *c, struct sd_insn *insn)
 		set_exec(insn, OP_INVLPG);
 	else if (op == 0x01 && (c->modrm == 0xfe || c->modrm == 0xff))
 		set_exec(insn, c->modrm == 0xfe ? OP_INVLPGB : OP_TLBSYNC);
-	else if (op == 0x22 && (reg_field(c) == 3 || reg_field(c) == 4))
+	else if (op == 0x22 && !(c->rex & 4) && (reg_field(c) == 3 || reg_field(c) == 4))
 		set_exec(insn, reg_field(c) == 3 ? OP_CR3 : OP_CR4);
 	else
 		finish_memory(insn, c, two_byte_rmw(c, op));
