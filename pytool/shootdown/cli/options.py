@@ -31,7 +31,7 @@ def add_kernel(parser: Parser) -> None:
     parser.add_argument(
         "--kernel",
         metavar="SPEC",
-        help=f"debian:VERSION, a kernel image or a build tree (default: {DEFAULT.kernel})",
+        help=f"debian:VERSION, a build tree, an image or a .deb (default: {DEFAULT.kernel})",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,7 +89,7 @@ def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
     """The facts of a kernel; ``cache`` is the directory of everything cached.
 
     ``source`` is what ``tree.locate`` takes, or a file that is open already. What was learned is
-    kept under the SHA-256 of the files it is from. Raises InfraError when the file is no kernel,
+    kept under the names and content of the files. Raises InfraError when the file is no kernel,
     QEMU cannot boot it, it has no symbols or no types, or those of another kernel; UsageError for a
     directory that is no build tree.
     """
@@ -107,9 +108,9 @@ def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
 
 
 def _digest(files: KernelFiles) -> str:
-    """SHA-256 of one file, or of those of several in their order. Raises OSError."""
-    sums = [sha256(file) for file in files.all]
-    return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
+    """SHA-256 of what the files are called and of their SHA-256. Raises OSError."""
+    lines = [f"{sha256(file)} {os.fspath(file)}\n" for file in files.all]
+    return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
 
 def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
