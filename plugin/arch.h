@@ -15,7 +15,7 @@ enum sd_insn_kind {
 	SD_INSN_MARK,  /* user mode: a mark */
 };
 
-/* A decoded instruction; those with exec callbacks are interned by decode.c. */
+/* A decoded instruction; those with exec callbacks are interned. */
 struct sd_insn {
 	uint64_t pc;
 	uint8_t kind, rmw, op, reg;

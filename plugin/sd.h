@@ -38,7 +38,7 @@ enum sd_rmw {
 	SD_RMW_AND_FETCH,
 	SD_RMW_OR_FETCH,
 	SD_RMW_XOR_FETCH,
-	SD_RMW_OTHER,
+	SD_RMW_OTHER, /* what is reported is not followed: memory says what was written */
 };
 
 /* The last thing an observed word looked like to one vCPU. */
@@ -51,13 +51,13 @@ struct sd_cpu {
 	struct sd_event *buf;
 	size_t fill;
 	int fd;
+	bool full; /* a write has failed */
 	uint64_t written, lost, kinds[SD_KINDS];
 	uint64_t reread_tables, reread_slots;
 	/* What the read half of an atomic saw, until its write half comes. */
 	uint64_t rmw_pa, rmw_value;
 	bool rmw_valid;
 	uint64_t excl_pa, excl_value;
-	uint64_t root[4]; /* last raw value of each SD_ROOT_* register */
 	GByteArray *scratch;
 	struct sd_obs obs[SD_OBS_SETS][SD_OBS_WAYS];
 } __attribute__((aligned(128)));

@@ -3,8 +3,9 @@
  * Trace writer: one append-only file and one buffer per vCPU.
  *
  * A full buffer is written by the vCPU thread that filled it. What cannot be
- * written is counted as lost and said in the trailer; a file without a trailer
- * is one whose writer was killed.
+ * written is counted as lost and said in the trailer, for which some records are
+ * given up when the disk is full; a file without a trailer is one whose writer was
+ * killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 
 #include "arch.h"
 #include "trace.h"
+
+enum { TRAILER_ROOM = SD_PAGE_SIZE / SD_RECORD_BYTES };
 
 static uint64_t next_seq;
 static struct qemu_plugin_scoreboard *icounts;
@@ -43,6 +46,7 @@ static uint64_t icount_now(void)
 {
 	return sd_single ? single_icount : qemu_plugin_u64_sum(qemu_plugin_scoreboard_u64(icounts));
 }
+
 static bool write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
@@ -94,20 +98,39 @@ bool sd_trace_open(const char *dir, unsigned ncpus)
 	return true;
 }
 
+/*
+ * After a write that failed, maybe in the middle of a record: go back to the last
+ * whole one. What comes later may be written again, a gap is no harm.
+ */
+static void step_back(struct sd_cpu *c)
+{
+	off_t end;
+
+	if (!c->full) {
+		uint64_t room = MIN(c->written, (uint64_t)TRAILER_ROOM);
+
+		fprintf(stderr, "shootdown: trace write failed: %s\n", strerror(errno));
+		c->full = true;
+		c->written -= room;
+		c->lost += room;
+	}
+	end = (off_t)(SD_HEADER_BYTES + c->written * SD_RECORD_BYTES);
+	if (ftruncate(c->fd, end) || lseek(c->fd, end, SEEK_SET) != end) {
+		close(c->fd);
+		c->fd = -1;
+	}
+}
+
 static void flush(struct sd_cpu *c)
 {
 	if (!c->fill)
 		return;
-	/* A short write leaves half a record: stop there, or the rest would be misread. */
 	if (c->fd >= 0 && write_all(c->fd, c->buf, c->fill * sizeof(*c->buf))) {
 		c->written += c->fill;
 	} else {
 		c->lost += c->fill;
-		if (c->fd >= 0) {
-			fprintf(stderr, "shootdown: trace write failed: %s\n", strerror(errno));
-			close(c->fd);
-			c->fd = -1;
-		}
+		if (c->fd >= 0)
+			step_back(c);
 	}
 	c->fill = 0;
 }

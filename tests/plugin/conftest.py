@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,11 @@ from shootdown.kernel import debian, facts
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import artifacts
+from tests.plugin.oracle import Answer
 
 REPOSITORY = Path(__file__).parents[2]
 MEM_MIB = 128
+Decode = Callable[..., list[Answer]]
 Boot = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
@@ -24,17 +26,34 @@ def learned(request: pytest.FixtureRequest) -> KernelFacts:
     return facts.load(debian.resolve("debian:6.12", which, cache_root()).path, cache_root())
 
 
+def compile_with(out: Path, *sources: Path) -> Path:
+    """Build a C program out of a test's source and the plugin's; returns ``out``."""
+    glib = subprocess.check_output(["pkg-config", "--cflags", "glib-2.0"], text=True).split()
+    words = ("gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", *glib)
+    headers = (f"-I{REPOSITORY / 'plugin'}", "-isystem", REPOSITORY / "build" / "include")
+    subprocess.run([*words, *headers, "-o", out, *sources, "-lglib-2.0"], check=True)
+    return out
+
+
 @pytest.fixture(scope="session")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """decode.c with the plugin's decoders."""
     out = tmp_path_factory.mktemp("decode") / "decode"
-    plugin = REPOSITORY / "plugin"
-    glib = subprocess.check_output(["pkg-config", "--cflags", "glib-2.0"], text=True).split()
-    sources = (Path(__file__).with_name("decode.c"), *sorted(plugin.glob("arch_*.c")))
-    words = ("gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{plugin}", *glib)
-    header = ("-isystem", REPOSITORY / "build" / "include")
-    subprocess.run([*words, *header, "-o", out, *sources], check=True)
-    return out
+    here = Path(__file__).with_name("decode.c")
+    return compile_with(out, here, *(REPOSITORY / "plugin").glob("arch_*.c"))
+
+
+@pytest.fixture
+def decode(decoder: Path) -> Decode:
+    """Lines for decode.c, and its answers."""
+
+    def run(arch: str, lines: Iterable[str], *mode: str) -> list[Answer]:
+        text = "".join(f"{line}\n" for line in lines)
+        words = [str(decoder), arch, *mode]
+        out = subprocess.run(words, input=text, capture_output=True, text=True, check=True).stdout
+        return [Answer.parse(line) for line in out.splitlines()]
+
+    return run
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The trace writer where the disk is full: writes EVENTS marks into DIR as vCPU 0,
+ * whose file may not grow beyond LIMIT bytes.
+ *
+ *   trace_full DIR EVENTS LIMIT
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "arch.h"
+#include "trace.h"
+
+struct sd_cpu sd_cpus[SD_MAX_CPUS];
+unsigned sd_ncpus = 1;
+bool sd_single = true, sd_parallel;
+
+struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size)
+{
+	(void)element_size;
+	return NULL;
+}
+
+uint64_t qemu_plugin_u64_sum(qemu_plugin_u64 entry)
+{
+	(void)entry;
+	return 0;
+}
+
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb)
+{
+	(void)tb;
+	return 0;
+}
+
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, qemu_plugin_vcpu_udata_cb_t cb,
+					  enum qemu_plugin_cb_flags flags, void *userdata)
+{
+	(void)tb;
+	(void)cb;
+	(void)flags;
+	(void)userdata;
+}
+
+void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb,
+						       enum qemu_plugin_op op,
+						       qemu_plugin_u64 entry, uint64_t imm)
+{
+	(void)tb;
+	(void)op;
+	(void)entry;
+	(void)imm;
+}
+
+int main(int argc, char **argv)
+{
+	struct rlimit limit;
+
+	if (argc != 4 || !sd_trace_open(argv[1], sd_ncpus))
+		return 2;
+	limit.rlim_cur = limit.rlim_max = strtoull(argv[3], NULL, 0);
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		return 2;
+	for (uint64_t i = strtoull(argv[2], NULL, 0); i; i--)
+		sd_emit(0, &(struct sd_event){ .kind = SD_KIND_MARK, .a = i });
+	sd_trace_close();
+	return 0;
+}
