@@ -18,6 +18,7 @@ static struct {
 	uint64_t start, size;
 } ranges[RANGES];
 static unsigned nranges; /* highest used + 1 */
+static GMutex declaring;
 
 static bool in_range(uint64_t va)
 {
@@ -81,14 +82,21 @@ void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, vo
 	cpu = sd_self(cpu);
 
 	struct qemu_plugin_hwaddr *hw = qemu_plugin_get_hwaddr(info, va);
-	uint64_t pa = hw ? qemu_plugin_hwaddr_phys_addr(hw) : 0;
+	if (!hw) {
+		sd_cpus[cpu].lost++;
+		return;
+	}
+
+	uint64_t pa = qemu_plugin_hwaddr_phys_addr(hw);
 	uint64_t value = value_of(info);
 	uint64_t epoch = __atomic_load_n(&sd_obs_epoch, __ATOMIC_RELAXED);
 	uint8_t flags = qemu_plugin_mem_is_store(info) ? SD_FLAG_STORE : 0;
 	struct sd_obs *o = entry_of(cpu, va);
+	uint8_t size = (uint8_t)(1u << qemu_plugin_mem_size_shift(info));
 	bool same_va = o->va == va;
 
-	if (same_va && o->pa == pa && o->value == value && o->epoch == epoch && o->flags == flags) {
+	if (same_va && o->pa == pa && o->value == value && o->epoch == epoch && o->flags == flags &&
+	    o->size == size) {
 		o->count++;
 		return;
 	}
@@ -99,36 +107,37 @@ void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, vo
 			       .b = pa,
 			       .c = value,
 			       .d = same_va ? o->count : 0,
-			       .size = (uint8_t)(1u << qemu_plugin_mem_size_shift(info)),
+			       .size = size,
 			       .flags = flags };
 	*o = (struct sd_obs){
-		.va = va, .pa = pa, .value = value, .epoch = epoch, .size = ev.size, .flags = flags
+		.va = va, .pa = pa, .value = value, .epoch = epoch, .size = size, .flags = flags
 	};
 	sd_emit(cpu, &ev);
 }
 
-static void set_range(unsigned nr, uint64_t start, uint64_t size)
+static void set_range(uint64_t nr, uint64_t start, uint64_t size)
 {
+	unsigned top = 0;
+
 	if (nr >= RANGES)
 		return;
+	g_mutex_lock(&declaring);
 	__atomic_store_n(&ranges[nr].size, 0, __ATOMIC_RELEASE);
 	ranges[nr].start = start;
 	__atomic_store_n(&ranges[nr].size, size, __ATOMIC_RELEASE);
-
-	unsigned top = 0;
-
 	for (unsigned i = 0; i < RANGES; i++)
 		if (ranges[i].size)
 			top = i + 1;
 	__atomic_store_n(&nranges, top, __ATOMIC_RELEASE);
+	g_mutex_unlock(&declaring);
 }
 
 void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[4])
 {
 	if (op == SD_MARK_RANGE)
-		set_range((unsigned)arg[0], arg[1], arg[2]);
+		set_range(arg[0], arg[1], arg[2]);
 	else if (op == SD_MARK_UNRANGE)
-		set_range((unsigned)arg[0], 0, 0);
+		set_range(arg[0], 0, 0);
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_MARK,
 					 .id = op,
 					 .pc = pc,

@@ -90,6 +90,26 @@ static uint64_t store_offset(qemu_plugin_meminfo_t info, uint64_t va)
 	return off;
 }
 
+/* A store may be wider than a table's slot, or lie across two or three of them. */
+static void store_words(unsigned cpu, uint64_t pc, uint64_t off, const uint64_t v[2], unsigned size)
+{
+	unsigned __int128 value = (unsigned __int128)v[1] << 64 | v[0];
+	uint64_t end = MIN(off + size, sd_mem.ram_size);
+
+	while (off < end) {
+		unsigned piece = (unsigned)MIN(8 - (off & 7), end - off);
+		struct sd_wstore ws = { .st = { .pc = pc,
+						.off = off,
+						.value = (uint64_t)value & sd_mask(piece),
+						.size = (uint8_t)piece } };
+
+		store_word(cpu, &ws);
+		value >>= 8 * piece;
+		off += piece;
+	}
+}
+
+/* No store that begins in another page reaches into a table. */
 static void on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *udata)
 {
 	uint64_t off = store_offset(info, va), v[2];
@@ -98,18 +118,8 @@ static void on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void
 		return;
 
 	unsigned size = value_of(info, v);
-	struct sd_wstore ws = { .st = { .pc = unpack_pc(udata),
-					.off = off,
-					.value = v[0],
-					.size = (uint8_t)MIN(size, 8u) } };
 
-	cpu = sd_self(cpu);
-	store_word(cpu, &ws);
-	if (size == 16) {
-		ws.st.off += 8;
-		ws.st.value = v[1];
-		store_word(cpu, &ws);
-	}
+	store_words(sd_self(cpu), unpack_pc(udata), off, v, size);
 }
 
 static void stash_read(struct sd_cpu *c, uint8_t rmw, uint64_t off, uint64_t value)
@@ -158,12 +168,14 @@ static void on_atomic(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, voi
 		ws.expected_known = c->excl_pa == off;
 		ws.expected = c->excl_value;
 	}
-	store_word(cpu, &ws);
 	if (size == 16) {
-		ws.st.off += 8;
+		ws.rmw = SD_RMW_OTHER;
 		ws.st.has_read = false;
+		ws.st.off += 8;
 		store_word(cpu, &ws);
+		ws.st.off -= 8;
 	}
+	store_word(cpu, &ws);
 }
 
 /* --- instructions that are reported when they run ------------------------ */

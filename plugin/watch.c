@@ -212,10 +212,10 @@ void sd_watch_store(unsigned cpu, const struct sd_wstore *ws)
 
 	if (!e)
 		return;
-	if (e->off != st->off || e->size != st->size) {
-		if (e->off < (st->off & ~7ull) || e->off >= st->off + st->size)
+	if (e->off != st->off || e->size != st->size || ws->rmw == SD_RMW_OTHER) {
+		if (e->off >= st->off + st->size || st->off >= e->off + e->size)
 			return;
-		new = ram_value(e->off, e->size); /* a wider or narrower store */
+		new = ram_value(e->off, e->size); /* another width, or a rare atomic */
 		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
 	} else if (st->atomic) {
 		if (!rmw_values(ws, &old, &new))
