@@ -51,8 +51,10 @@ def out_of_place(events: Events) -> int:
     count = 0
     for word in np.unique(mine["a"]):
         one = mine[mine["a"] == word]
-        follows = (one["kind"][1:] == Kind.WATCH_INIT) | (one["c"][:-1] == one["b"][1:])
-        count += int((~follows).sum())
+        after = one[1:]
+        follows = (after["kind"] == Kind.WATCH_INIT) | (one["c"][:-1] == after["b"])
+        blind = after["b"] == after["c"]  # does not know what it found
+        count += int((~follows & ~blind).sum())
     return count
 
 
@@ -67,8 +69,10 @@ def test_numbers_were_really_drawn_late(delayed: Recording) -> None:
 
 def test_every_word_is_one_chain(delayed: Recording, locks: Locks) -> None:
     assert locks.breaks == 0
-    changes = delayed.events[delayed.events["kind"] == Kind.WATCH]
-    assert len(locks.transitions) == (changes["id"] == Watch.MMAP_LOCK).sum()
+    events = delayed.events
+    mine = events[(events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)]
+    known = int((mine["b"] != mine["c"]).sum())  # the others may have found what they left
+    assert known <= len(locks.transitions) <= len(mine)
     values: dict[int, int] = {}
     for move in locks.transitions:
         assert values.get(move.lock, move.old) == move.old
