@@ -90,20 +90,26 @@ static uint64_t store_offset(qemu_plugin_meminfo_t info, uint64_t va)
 	return off;
 }
 
-/* A store may be wider than a table's slot, or lie across two or three of them. */
-static void store_words(unsigned cpu, uint64_t pc, uint64_t off, const uint64_t v[2], unsigned size)
+static void store_piece(unsigned cpu, uint64_t pc, uint64_t off, uint64_t value, unsigned size)
+{
+	struct sd_wstore ws = {
+		.st = { .pc = pc, .off = off, .value = value, .size = (uint8_t)size }
+	};
+
+	store_word(cpu, &ws);
+}
+
+/* A store that is wider than a table's slot, or lies across two or three of them. */
+static void store_pieces(unsigned cpu, uint64_t pc, uint64_t off, const uint64_t v[2],
+			 unsigned size)
 {
 	unsigned __int128 value = (unsigned __int128)v[1] << 64 | v[0];
 	uint64_t end = MIN(off + size, sd_mem.ram_size);
 
 	while (off < end) {
 		unsigned piece = (unsigned)MIN(8 - (off & 7), end - off);
-		struct sd_wstore ws = { .st = { .pc = pc,
-						.off = off,
-						.value = (uint64_t)value & sd_mask(piece),
-						.size = (uint8_t)piece } };
 
-		store_word(cpu, &ws);
+		store_piece(cpu, pc, off, (uint64_t)value & sd_mask(piece), piece);
 		value >>= 8 * piece;
 		off += piece;
 	}
@@ -119,7 +125,11 @@ static void on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void
 
 	unsigned size = value_of(info, v);
 
-	store_words(sd_self(cpu), unpack_pc(udata), off, v, size);
+	cpu = sd_self(cpu);
+	if (G_LIKELY((off & 7) + size <= 8)) /* watched words have busy neighbours */
+		store_piece(cpu, unpack_pc(udata), off, v[0], size);
+	else
+		store_pieces(cpu, unpack_pc(udata), off, v, size);
 }
 
 static void stash_read(struct sd_cpu *c, uint8_t rmw, uint64_t off, uint64_t value)
