@@ -122,27 +122,31 @@ Mask = npt.NDArray[np.bool_]
 
 def stores(events: Events) -> Mask:
     """To user slots that map pages."""
-    mask: Mask = (events["kind"] == Kind.PTE_WRITE) & (events["level"] == 1)
-    return mask & (events["d"] >> 63 == 0)
+    user = events["d"] >> 63 == 0
+    mask: Mask = (events["kind"] == Kind.PTE_WRITE) & (events["level"] == 1) & user
+    return mask
 
 
 def flushes(events: Events) -> Mask:
     """Of a range, or loads of CR3 that change nothing."""
-    mask: Mask = (events["kind"] == Kind.FLUSH) & (events["id"] == FlushOp.TLBI_RANGE)
+    tlbi = (events["kind"] == Kind.FLUSH) & (events["id"] == FlushOp.TLBI_RANGE)
     cr3 = (events["kind"] == Kind.ROOT_LOAD) & (events["id"] == RootReg.CR3)
-    return mask | (cr3 & (events["a"] == events["d"]))
+    mask: Mask = tlbi | cr3 & (events["a"] == events["d"])
+    return mask
 
 
 def locks(events: Events) -> Mask:
     """Releases by a writer."""
-    mask: Mask = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)
-    return mask & (events["b"] == 1) & (events["c"] == 0)
+    mine = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)
+    mask: Mask = mine & (events["b"] == 1) & (events["c"] == 0)
+    return mask
 
 
 def barriers(events: Events) -> Mask:
     """DSB ISH: interrupts execute others."""
-    mask: Mask = (events["kind"] == Kind.BARRIER) & (events["id"] == BarrierOp.DSB)
-    return mask & (events["a"] == 0xB)
+    dsb = (events["kind"] == Kind.BARRIER) & (events["id"] == BarrierOp.DSB)
+    mask: Mask = dsb & (events["a"] == 0xB)
+    return mask
 
 
 @pytest.mark.parametrize("kind", [stores, flushes, locks, barriers])
