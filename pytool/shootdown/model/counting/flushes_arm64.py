@@ -54,9 +54,8 @@ class Arm64Flushes:
 def _operations(pages: int) -> int:
     """TLBIs that ``__flush_tlb_range_op()`` needs, from the largest scale down.
 
-    Older kernels go from the smallest scale up, after a single page when their number is odd: the
-    same digits to base 32, and so as many operations but for rests of 31, which the workload's
-    numbers of pages do not have.
+    6.1 goes from the smallest scale up, after a single page when their number is odd, and needs as
+    many: both write the number to base 32.
     """
     operations = 0
     for scale in reversed(range(_SCALES)):
