@@ -37,7 +37,7 @@ struct result {
 
 struct stage {
 	char *source, *target;
-	volatile char *frame; /* where the phase being measured keeps its counts */
+	volatile char *top; /* the stack below it is written to while a phase is measured */
 	bool witnesses;
 };
 
@@ -90,9 +90,9 @@ static __attribute__((noinline)) void settle(const struct stage *stage)
 
 	for (size_t at = 0; at < sizeof(deeper); at += PAGE_BYTES)
 		deeper[at] = 0;
-	deeper[sizeof(deeper) - 1] = 0;
-	stage->frame[0] = 0;
-	stage->frame[sizeof(struct result) - 1] = 0;
+	for (volatile char *byte = deeper + sizeof(deeper); byte < stage->top; byte += PAGE_BYTES)
+		*byte = *byte;
+	*stage->top = *stage->top;
 }
 
 static void fork_child(struct stage *stage)
@@ -137,14 +137,15 @@ static uint64_t faults_so_far(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-static struct result measure(struct stage *stage, const struct phase *phase)
+/* In a frame of its own, which settle() knows to be below stage->top. */
+static __attribute__((noinline)) struct result measure(struct stage *stage,
+						       const struct phase *phase)
 {
 	static struct pagemap before, after, target;
 	struct mark_name name = mark_pack(phase->name);
 	struct result result = { 0 };
 	uint64_t faults;
 
-	stage->frame = (char *)&result;
 	pagemap_read(&before, stage->source, phase->pages);
 	if (stage->witnesses)
 		tracing_start();
@@ -227,6 +228,7 @@ static int run(const struct job *job)
 	static struct stage stage;
 	uint64_t unstable = 0;
 
+	stage.top = __builtin_frame_address(0);
 	area_small_pages();
 	thread_become("mapper", 0);
 	prepare(&stage);
