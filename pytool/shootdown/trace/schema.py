@@ -121,8 +121,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.ROOT_LOAD: "a translation root was loaded; id=RootReg, a=raw value, b=root PA, c=ASID or "
     "PCID, d=the register's value before; x86: a CR3 load flushes this vCPU's non-global entries "
     "unless bit 63 of a is set",
-    Kind.WATCH: "a watched word was written; id=watch, a=PA, b=old, c=new, d=base VA of its object; "
-    "b=c when the old value is not known (x86: lock and, lock or)",
+    Kind.WATCH: "a watched word was written; id=watch, a=PA, b=old, c=new, d=base VA of its "
+    "object; b=c when the old value is not known (x86: lock and, lock or)",
     Kind.WATCH_INIT: "a word is watched from here on; id=watch, a=PA, c=value, d=base VA of its "
     "object",
     Kind.PROBE: "execution reached a probe; id=probe, a..d=first captures",
