@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shootdown import Trace
-from shootdown.errors import InconclusiveError, InfraError, ShootdownError, UsageError
+from shootdown.errors import ExitCode, InconclusiveError, InfraError, ShootdownError, UsageError
 from shootdown.frames import document
 from shootdown.frames.recording import ALL
 from shootdown.kernel.symbols import SymbolTable
@@ -131,6 +131,20 @@ def test_parquet_that_cannot_be_written(run: Path, tmp_path: Path) -> None:
 
 def test_the_document_follows_the_tables() -> None:
     assert document.main(["--check"]) == 0
+
+
+def test_a_document_that_drifted_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(document, "ROOT", tmp_path)
+    assert document.main([]) == ExitCode.INFRA
+    assert "is not a source tree" in capsys.readouterr().err
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "docs").mkdir()
+    assert document.main(["--check"]) == ExitCode.INFRA
+    assert "differs from the tables" in capsys.readouterr().err
+    assert document.main([]) == document.main(["--check"]) == 0
+    assert (tmp_path / document.PATH).read_text(encoding="utf-8") == document.text()
 
 
 def test_every_column_is_documented() -> None:
