@@ -205,12 +205,6 @@ def test_no_lock_events():
     assert transitions(np.zeros(0, DTYPE)) == Locks((), 0, 0)
 
 
-def test_frame_has_a_row_for_each_transition():
-    frame = transitions(history(*KNOWN)).frame()
-    assert list(frame["move"]) == ["read_acquire", "read_release"]
-    assert list(frame["lock"]) == [0xAA0000] * 2
-
-
 @given(st.data())
 def test_chain_repairs_late_numbers(data):
     """Readers and writers on three CPUs; numbers are drawn late, in program order."""

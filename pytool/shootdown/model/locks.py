@@ -21,16 +21,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from shootdown.model.chain import Step, chain
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WRITER: Final = 1
 WAITERS: Final = 2
@@ -104,16 +101,6 @@ class Locks:
             counts[Move.WRITE_ACQUIRE],
             counts[Move.READ_ACQUIRE] + counts[Move.READ_STEAL] + granted,
         )
-
-    def frame(self) -> pd.DataFrame:
-        """One row a transition."""
-        import pandas as pd  # noqa: PLC0415  slow to import
-
-        names = list(Transition.__slots__)
-        rows = [[getattr(t, name) for name in names] for t in self.transitions]
-        frame = pd.DataFrame(rows, columns=names)
-        frame["move"] = [t.move.name.lower() for t in self.transitions]
-        return frame
 
 
 def transitions(events: Events) -> Locks:

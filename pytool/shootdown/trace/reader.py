@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from shootdown.errors import InconclusiveError, InfraError, UsageError
 from shootdown.trace.file import CpuFile, Trailer, open_file
 from shootdown.trace.schema import DTYPE, Kind
 from shootdown.trace.types import Events
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _NAME: Final = re.compile(r"cpu(0|[1-9][0-9]*)\.trace")
 _CHUNK: Final = 1 << 18
@@ -100,15 +97,6 @@ class Trace:
     def select(self, *kinds: Kind) -> Events:
         """The events of some kinds in the order of ``seq``, as a copy in memory."""
         return _merge([events[np.isin(events["kind"], kinds)] for events in self.per_cpu])
-
-    def frame(self, name: str) -> pd.DataFrame:
-        """One of the tables of ``trace.frames``, such as "ptes" or "syscalls".
-
-        Raises UsageError for a name that is none of them.
-        """
-        from shootdown.trace import frames  # noqa: PLC0415  pandas is slow to import
-
-        return frames.frame(self, name)
 
     def iter_chunks(self, n: int = _CHUNK) -> Iterator[Events]:
         """All events in the order of ``seq``, in pieces of at most about ``n``.

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shootdown.errors import UsageError
-from shootdown.trace.frames import FRAMES
-from shootdown.trace.reader import Trace
+from shootdown import Trace
+from shootdown.frames.recording import ALL
 from shootdown.trace.text import parse
 from shootdown.trace.writer import write
 
@@ -41,7 +40,7 @@ def trace(tmp_path: Path) -> Trace:
 
 
 def test_system_calls_carry_all_their_arguments(trace: Trace) -> None:
-    calls = trace.frame("syscalls")
+    calls = trace.syscalls
     assert calls["number"].tolist() == [9, 11]
     assert calls["cpu"].tolist() == [0, 1]
     args = calls[[f"arg{i}" for i in range(6)]].to_numpy().tolist()
@@ -54,48 +53,70 @@ def test_system_calls_carry_all_their_arguments(trace: Trace) -> None:
 
 def test_a_probe_cut_off_from_its_rest_has_zeros(tmp_path: Path) -> None:
     events = parse("0 PROBE id=SYSCALL a=9 flags=MORE\n1 PROBE_MORE id=SYSCALL a=5")
-    calls = Trace(write(events, tmp_path)).frame("syscalls")
+    calls = Trace(write(events, tmp_path)).syscalls
     assert calls[["number", "arg3"]].to_numpy().tolist() == [[9, 0]]
 
 
 def test_task_switches(trace: Trace) -> None:
-    row = trace.frame("switches").iloc[0]
+    row = trace.switches.iloc[0]
     assert (row["pid"], row["tgid"], row["mm"], row["comm"]) == (12, 11, 0, "observer")
 
 
 def test_writes_flushes_roots_and_locks(trace: Trace) -> None:
-    pte = trace.frame("ptes").iloc[0]
+    pte = trace.ptes.iloc[0]
     assert (pte["slot"], pte["old"], pte["new"], pte["va"]) == (0x2008, 0x67, 0, 0x401000)
     assert (pte["pc"], pte["atomic"]) == (0xFFFFFFFF81000000, True)
-    flush = trace.frame("flushes").iloc[0]
+    flush = trace.flushes.iloc[0]
     assert (flush["op"], flush["start"], flush["end"]) == ("TLBI_RANGE", 0x400000, 0x402000)
     assert (flush["asid"], flush["ttl"], flush["leaf"], flush["local"]) == (5, 3, True, False)
-    root = trace.frame("roots").iloc[0]
+    root = trace.roots.iloc[0]
     assert (root["reg"], root["root"], root["before"]) == ("CR3", 0x3000, 0x1000)
-    locks = trace.frame("locks")
-    assert locks["watch"].tolist() == ["MMAP_LOCK", "MMAP_LOCK"]
-    assert locks[["init", "old", "new"]].to_numpy().tolist() == [[True, 256, 256], [False, 256, 0]]
+    watches = trace.watches
+    assert watches["watch"].tolist() == ["MMAP_LOCK", "MMAP_LOCK"]
+    assert watches[["init", "old", "new"]].to_numpy().tolist() == [
+        [True, 256, 256],
+        [False, 256, 0],
+    ]
 
 
 def test_user_side(trace: Trace) -> None:
-    assert trace.frame("returns")["result"].tolist() == [-14]
-    assert trace.frame("faults")["va"].tolist() == [0x400123]
-    marks = trace.frame("marks")
+    assert trace.returns["result"].tolist() == [-14]
+    assert trace.faults["va"].tolist() == [0x400123]
+    marks = trace.marks
     assert marks["mark"].tolist() == ["THREAD", "ITER"]
     assert marks["text"].tolist() == ["observer1", ""]
-    row = trace.frame("observations").iloc[0]
+    row = trace.observations.iloc[0]
     assert (row["va"], row["pa"], row["repeats"], row["store"]) == (0x400000, 0x7000, 99, True)
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_empty_tables_have_the_same_columns(trace: Trace, tmp_path: Path, name: str) -> None:
+def test_locks_are_decoded(trace: Trace) -> None:
+    (row,) = trace.locks.to_dict("records")
+    assert (row["move"], row["lock"]) == ("read_release", 0xFFFF888000005000)
+    assert (row["old"], row["new"], row["readers"], row["cpu"]) == (0x100, 0, 0, 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_columns_have_the_types_that_are_documented(
+    trace: Trace, tmp_path: Path, name: str
+) -> None:
     empty = Trace(write(parse("0 ARMED"), tmp_path / "empty"))
-    assert empty.frame(name).empty
-    assert list(empty.frame(name)) == list(trace.frame(name))
-    assert list(empty.frame(name))[:4] == ["seq", "icount", "pc", "cpu"]
-    assert not trace.frame(name).empty
+    assert getattr(empty, name).empty
+    assert not getattr(trace, name).empty
+    for frame in (getattr(empty, name), getattr(trace, name)):
+        columns = {column: dtype.name for column, dtype in frame.dtypes.items()}
+        assert columns == {column.name: column.dtype for column in ALL[name].columns}
+        assert list(frame)[:4] == ["seq", "icount", "pc", "cpu"]
 
 
-def test_an_unknown_table(trace: Trace) -> None:
-    with pytest.raises(UsageError, match="no table 'pte': use one of ptes, flushes"):
-        trace.frame("pte")
+def test_names_are_the_same_categories_in_every_trace(trace: Trace, tmp_path: Path) -> None:
+    text = "0 ARMED\n0 FLUSH id=CR4_WRITE\n0 FLUSH id=99"
+    other = Trace(write(parse(text), tmp_path / "other")).flushes["op"]
+    assert other.tolist() == ["CR4_WRITE", "99"]
+    assert list(other.cat.categories) == [*trace.flushes["op"].cat.categories, "99"]
+
+
+def test_a_frame_is_a_copy(trace: Trace) -> None:
+    before = trace.ptes["va"].tolist()
+    trace.ptes["va"] = np.uint64(0)
+    del trace.ptes
+    assert trace.ptes["va"].tolist() == before

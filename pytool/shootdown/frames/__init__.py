@@ -1,0 +1,1 @@
+"""A recording as pandas tables; `recording.Trace` is what `shootdown.Trace` gives."""
