@@ -43,7 +43,9 @@ struct sd_arch {
 	uint64_t (*child)(uint64_t entry);
 	/* First VA below a root table. */
 	uint64_t (*root_va)(bool kernel, unsigned levels);
-	bool root_signed; /* one root maps both halves: VAs are sign-extended */
+	uint64_t twin;			   /* PA bit that tells the second root of a pair, or 0 */
+	uint64_t scratch_va, scratch_size; /* VAs where the kernel maps tables to edit them */
+	bool root_signed;		   /* one root maps both halves: VAs are sign-extended */
 	/* Bits the page walker may change without a store. */
 	uint64_t (*hardware_bits)(uint64_t entry, unsigned level);
 };

@@ -211,7 +211,14 @@ static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, u
 {
 	uint64_t pa = value & ROOT_MASK;
 
-	sd_root_learn(cpu, pc, pa, reg == SD_ROOT_TTBR1);
+	/*
+	 * The kernel's lasting roots are part of its image. KPTI's set-up runs on another
+	 * one for a while, and frees it with no further word.
+	 */
+	if (reg == SD_ROOT_TTBR0)
+		sd_root_learn(cpu, pc, pa, false);
+	else if (pa - sd_off_to_pa(sd_mem.image_off) < sd_mem.image_size)
+		sd_root_learn(cpu, pc, pa, true);
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ROOT_LOAD,
 					 .id = reg,
 					 .pc = pc,
@@ -329,4 +336,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.child = child,
 	.root_va = root_va,
 	.hardware_bits = hardware_bits,
+	/* arch/arm64/kernel/cpufeature.c: KPTI_NG_TEMP_VA, the last 2 MiB */
+	.scratch_va = -(1ull << 21),
+	.scratch_size = 1ull << 21,
 };

@@ -293,7 +293,7 @@ static void root_load(unsigned cpu, uint64_t pc, uint64_t value, uint64_t old)
 					 .id = SD_ROOT_CR3,
 					 .pc = pc,
 					 .a = value,
-					 .b = pa,
+					 .b = sd_root_first(pa),
 					 .c = value & 0xfff,
 					 .d = old });
 	sd_epoch_bump();
@@ -419,6 +419,7 @@ const struct sd_arch sd_arch_x86_64 = {
 	.is_table = is_table,
 	.child = child,
 	.root_va = root_va,
+	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */
 	.root_signed = true,
 	.hardware_bits = hardware_bits,
 };

@@ -20,7 +20,10 @@ enum sd_kind {
 	 * root, level=levels of the kernel root
 	 */
 	SD_KIND_ARMED = 1,
-	/* a root table became known; b=table PA, level; its slots follow */
+	/*
+	 * a root table became known; b=table PA, level, d=PA of the root that names its address
+	 * space: b, or with PTI the kernel's root of the pair; its slots follow
+	 */
 	SD_KIND_ROOT_LEARN = 2,
 	/* a root table was given back; b=table PA */
 	SD_KIND_ROOT_FORGET = 3,
@@ -48,9 +51,9 @@ enum sd_kind {
 	/* a barrier ran; id=BarrierOp, a=encoded CRm (arm64 DSB domain and type) */
 	SD_KIND_BARRIER = 10,
 	/*
-	 * a translation root was loaded; id=RootReg, a=raw value, b=root PA, c=ASID or PCID, d=the
-	 * register's value before; x86: a CR3 load flushes this vCPU's non-global entries unless
-	 * bit 63 of a is set
+	 * a translation root was loaded; id=RootReg, a=raw value, b=root PA (with PTI that of the
+	 * kernel's root of the pair), c=ASID or PCID, d=the register's value before; x86: a CR3
+	 * load flushes this vCPU's non-global entries unless bit 63 of a is set
 	 */
 	SD_KIND_ROOT_LOAD = 11,
 	/*

@@ -77,11 +77,18 @@ static void store_word(unsigned cpu, const struct sd_wstore *ws)
 		sd_watch_store(cpu, ws);
 }
 
+/* Whether a VA that is in none of the kernel's fixed maps may lead to a table. */
+static bool is_slow(uint64_t va)
+{
+	return va - sd_mem.slow_va < sd_mem.slow_size ||
+	       va - sd_arch->scratch_va < sd_arch->scratch_size;
+}
+
 static uint64_t store_offset(qemu_plugin_meminfo_t info, uint64_t va)
 {
 	uint64_t off = sd_va_to_off(va);
 
-	if (G_UNLIKELY(off == UINT64_MAX) && va - sd_mem.slow_va < sd_mem.slow_size) {
+	if (G_UNLIKELY(off == UINT64_MAX) && is_slow(va)) {
 		struct qemu_plugin_hwaddr *hw = qemu_plugin_get_hwaddr(info, va);
 
 		if (!hw || !sd_pa_to_off(qemu_plugin_hwaddr_phys_addr(hw), &off))

@@ -39,6 +39,7 @@ struct table {
 	uint32_t refs;
 	uint8_t level;
 	bool is_root;
+	bool is_twin; /* the second root of an address space: @root is the first */
 	bool ready;
 	uint64_t slot[SD_SLOTS];
 };
@@ -154,6 +155,7 @@ static struct table *begin(uint64_t off, unsigned level, uint64_t va, uint64_t r
 	t->va = va;
 	t->root = root;
 	t->is_root = false;
+	t->is_twin = false;
 	mark(off, true);
 	membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 	return t;
@@ -244,6 +246,25 @@ static void unref(unsigned cpu, uint64_t pc, uint64_t pa)
 			unref(cpu, pc, sd_arch->child(t->slot[i]));
 }
 
+/*
+ * With PTI an address space has two roots, in a pair of pages: the kernel's, and
+ * in the second page the one user mode runs on. Both point to the same lower
+ * tables of the user half, which no two address spaces do.
+ */
+static bool is_twin_of(uint64_t off, uint64_t first)
+{
+	if (!sd_arch->twin || off == first || !is_known(first) || !table_at(first)->is_root)
+		return false;
+	for (unsigned i = 0; i < SD_SLOTS / 2; i++) {
+		uint64_t a = sd_ram_u64(off + 8 * i), b = sd_ram_u64(first + 8 * i);
+
+		if (sd_arch->is_table(a, user_levels) && sd_arch->is_table(b, user_levels) &&
+		    sd_arch->child(a) == sd_arch->child(b))
+			return true;
+	}
+	return false;
+}
+
 void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 {
 	unsigned level = kernel ? kernel_levels : user_levels;
@@ -253,18 +274,31 @@ void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 		return;
 	g_mutex_lock(&structure);
 	if (!is_known(off)) {
-		struct table *t = begin(off, level, kernel ? sd_arch->root_va(true, level) : 0, pa);
+		uint64_t first = off & ~sd_arch->twin;
+		bool twin = is_twin_of(off, first);
+		struct table *t = begin(off, level, kernel ? sd_arch->root_va(true, level) : 0,
+					twin ? sd_off_to_pa(first) : pa);
 
 		t->is_root = true;
+		t->is_twin = twin;
 		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ROOT_LEARN,
 						 .pc = pc,
 						 .b = pa,
 						 .c = t->va,
-						 .d = pa,
+						 .d = t->root,
 						 .level = t->level });
 		read_contents(cpu, pc, t);
 	}
 	g_mutex_unlock(&structure);
+}
+
+uint64_t sd_root_first(uint64_t pa)
+{
+	uint64_t off;
+
+	if (!sd_pa_to_off(pa, &off) || !is_known(off) || !table_at(off)->is_twin)
+		return pa;
+	return table_at(off)->root;
 }
 
 void sd_root_forget(unsigned cpu, uint64_t pc, uint64_t pa)
@@ -274,8 +308,13 @@ void sd_root_forget(unsigned cpu, uint64_t pc, uint64_t pa)
 	if (!sd_pa_to_off(pa, &off) || !is_known(off))
 		return;
 	g_mutex_lock(&structure);
-	if (is_known(off) && table_at(off)->is_root)
+	if (is_known(off) && table_at(off)->is_root) {
+		uint64_t twin = off | sd_arch->twin;
+
+		if (twin != off && is_known(twin) && table_at(twin)->is_twin)
+			unref(cpu, pc, sd_off_to_pa(twin));
 		unref(cpu, pc, pa);
+	}
 	g_mutex_unlock(&structure);
 }
 

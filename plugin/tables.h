@@ -25,6 +25,8 @@ void sd_table_store(unsigned cpu, const struct sd_store *st);
 /* Learn or forget the root at a PA; learning one that is known does nothing. */
 void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel);
 void sd_root_forget(unsigned cpu, uint64_t pc, uint64_t pa);
+/* The root that names the address space: another one only for the second of a pair. */
+uint64_t sd_root_first(uint64_t pa);
 
 /* VAs the known table at this RAM offset maps; false when it is none. */
 bool sd_table_range(uint64_t off, uint64_t *va, uint64_t *size);

@@ -77,3 +77,10 @@ def test_tables_that_point_in_circles_end():
     tables = space(TABLES + "0 PTE_WRITE a=0x11018 c=0x11067 d=0x600000 level=2")
     assert tables.walk(0x10000, 0x600000) is None
     assert len(list(tables.leaves(0x11067, 3))) == 2
+
+
+def test_second_root_of_a_pair_goes_by_the_first():
+    made = space(
+        "0 ROOT_LEARN b=0x18000 d=0x10000 level=3\n0 TABLE_SLOT a=0x18000 c=0x11067 level=3"
+    )
+    assert made.root_of(0x18000) == 0x10000

@@ -24,6 +24,7 @@ enum { PC = 0x1000 };
 
 const struct sd_arch *sd_arch;
 struct sd_cpu sd_cpus[SD_MAX_CPUS];
+struct sd_memory sd_mem;
 bool sd_user_seen;
 uint64_t sd_obs_epoch;
 
@@ -52,6 +53,11 @@ void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 	(void)pc;
 	(void)pa;
 	(void)kernel;
+}
+
+uint64_t sd_root_first(uint64_t pa)
+{
+	return pa;
 }
 
 void sd_tables_set_levels(unsigned kernel, unsigned user)

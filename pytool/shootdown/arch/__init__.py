@@ -38,7 +38,14 @@ def get(name: str) -> Arch:
 @cache
 def _load(name: str) -> Arch:
     # Imported on demand: these modules import arch.base, and with it this file.
-    machine, mmu, kernel = (
-        import_module(f"shootdown.arch.{name}.{part}") for part in ("machine", "mmu", "kernel")
+    machine, mmu, kernel, profiles = (
+        import_module(f"shootdown.arch.{name}.{part}")
+        for part in ("machine", "mmu", "kernel", "profiles")
     )
-    return Arch(name=name, machine=machine.MACHINE, mmu=mmu.MMU, kernel=kernel.KERNEL)
+    return Arch(
+        name=name,
+        machine=machine.MACHINE,
+        mmu=mmu.MMU,
+        kernel=kernel.KERNEL,
+        profiles=profiles.PROFILES,
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -17,7 +18,9 @@ class Machine:
     compiler: str
     """C compiler that builds guest programs."""
     args: tuple[str, ...]
-    """QEMU arguments that every run gets (machine, CPU model), without memory and vCPU count."""
+    """QEMU arguments that every run gets, without CPU model, memory and vCPU count."""
+    cpu: tuple[str, ...]
+    """QEMU's CPU model and its properties, in the default profile."""
     console: str
     """Kernel console device of the first serial port."""
     agent: str
@@ -30,6 +33,23 @@ class Machine:
     """gdb's name of the architecture."""
     elf_machine: int
     """e_machine of guest programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A named configuration of guest and CPU that differs from the default one.
+
+    Both mappings go from a word of the default to the words that stand in its place, in order.
+    """
+
+    about: str
+    """What the guest does then, for people."""
+    cmdline: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kernel arguments."""
+    cpu: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Properties of the CPU model."""
+    refused: str = ""
+    """Why it cannot be recorded, a sentence; empty when it can."""
 
 
 class Mmu(Protocol):
@@ -96,3 +116,5 @@ class Arch:
     machine: Machine
     mmu: Mmu
     kernel: Kernel
+    profiles: Mapping[str, Profile]
+    """By name."""

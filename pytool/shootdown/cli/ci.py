@@ -32,7 +32,9 @@ GRAVEST_FIRST: Final = (
     ExitCode.INCONCLUSIVE,
     ExitCode.NOT_REPRODUCED,
 )
-PASSED_ON: Final = ("kernel", "workloads", "iterations", "seed", "timeout", "policy", "mutate")
+PASSED_ON: Final = (
+    *("kernel", "workloads", "iterations", "seed", "timeout", "policy", "profile", "mutate"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_workload(parser)
     options.add_effort(parser)
     options.add_policy(parser)
+    options.add_profile(parser)
     options.add_mutate(parser)
     parser.add_argument(
         "--jobs",

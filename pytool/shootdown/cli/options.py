@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
+from shootdown.arch import profiles
 from shootdown.errors import UsageError
 from shootdown.report import ktap
 from shootdown.report.result import Result
@@ -42,6 +43,14 @@ def add_workload(parser: Parser) -> None:
         dest="workloads",
         metavar="GLOB",
         help="workloads to run, patterns with commas between (default: all)",
+    )
+
+
+def add_profile(parser: Parser) -> None:
+    """How guest and CPU differ from the default."""
+    known = "; ".join(f"{name}: {profiles.known(arch.get(name))}" for name in arch.names())
+    parser.add_argument(
+        "--profile", metavar="NAME[,NAME...]", help=f"configure guest and CPU ({known})"
     )
 
 
@@ -79,6 +88,7 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {DEFAULT.arch})")
     add_workload(what)
     what.add_argument("--rootfs", metavar="DIR", help="files to add to the guest's root")
+    add_profile(what)
     add_mutate(what)
     what.add_argument("--append", metavar="ARGS", help="more kernel arguments")
     what.add_argument(

@@ -39,7 +39,8 @@ class Table:
     va_base: int
     """VA that slot 0 maps from; of a table with several parents, below the first of them."""
     root: int
-    """PA of the root it was first reached from; its own PA for a root."""
+    """PA of the root it was first reached from. For a root its own PA; for the root that user mode
+    runs on with PTI, the PA of the kernel's root of the pair."""
     slots: Slots = field(default_factory=lambda: np.zeros(SLOTS, np.uint64), repr=False)
 
 
@@ -127,7 +128,7 @@ class Shadow:
         kind, pa = int(event["kind"]), int(event["b"])
         if kind in (Kind.ROOT_LEARN, Kind.TABLE_LINK):
             is_root = kind == Kind.ROOT_LEARN
-            root = pa if is_root else int(event["d"])
+            root = int(event["d"]) or pa
             if pa in self.tables:
                 self._complain(event, f"table {pa:#x} became reachable twice")
             table = Table(pa, int(event["level"]), int(event["c"]), root)

@@ -4,7 +4,7 @@
 things, after every single store: which address space a slot
 belongs to, what an address translates to now, what hangs below a table pointer, and how many leaves
 map a page. A table that two roots share (hugetlb PMD sharing) counts for the root it was first
-reached from.
+reached from. With PTI an address space has two roots, and goes by the kernel's.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Space:
             case Kind.PTE_WRITE | Kind.TABLE_SLOT:
                 self._store(event)
             case Kind.ROOT_LEARN:
-                self._tables[event.b] = _Table(event.b, 0, event.level)
+                self._tables[event.b] = _Table(event.d or event.b, 0, event.level)
             case Kind.TABLE_LINK:
                 self._tables[event.b] = _Table(event.d, event.c, event.level)
             case Kind.TABLE_UNLINK | Kind.ROOT_FORGET:

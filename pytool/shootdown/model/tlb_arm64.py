@@ -7,6 +7,10 @@ a DSB of the same CPU has made visible to the table walkers (Arm ARM, D8.14 TLB 
 kernel ``dsb(ishst)`` ... ``__tlbi()`` ... ``dsb(ish)`` of arch/arm64/include/asm/tlbflush.h, and
 ``dsb(nshst)`` ... ``dsb(nsh)`` around the local forms).
 
+With KPTI an address space has two ASIDs, which differ in bit 0 (USER_ASID_FLAG): user mode runs on
+the odd one, and the kernel invalidates both. Each is cached for itself, and a CPU that has either
+loaded can use the entries of both: it takes no more than a return to user mode.
+
 A broadcast TLBI reaches every vCPU: they all are in one inner shareable domain.
 """
 
@@ -21,6 +25,11 @@ from shootdown.trace.schema import BarrierOp, Flag, FlushOp, RootReg
 
 _NOW = 1 << 64
 """A number after every event: still loaded."""
+
+# TTBR1_EL1: the ASID above, CnP below the root's PA.
+_ASID_SHIFT = 48
+_ROOT_PA = (1 << 48) - (1 << 12)
+_TWIN = 1
 
 _OF_ASID = frozenset({FlushOp.TLBI_VA, FlushOp.TLBI_RANGE, FlushOp.TLBI_ASID})
 _WHOLE = frozenset({FlushOp.TLBI_ASID, FlushOp.TLBI_ALL})
@@ -74,6 +83,8 @@ class Arm64Tlb:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._cpus: dict[int, _Cpu] = {}
+        self._twin = 0
+        """The bit in which the two ASIDs of an address space differ; 0 without KPTI."""
 
     def root_load(self, event: Event) -> list[Stale]:
         """TTBR1 selects the ASID, TTBR0 the root table. Nothing is invalidated."""
@@ -82,6 +93,10 @@ class Arm64Tlb:
         if event.id == RootReg.TTBR0:
             cpu.root = event.b
         elif event.id == RootReg.TTBR1:
+            # Only KPTI's trampoline changes the kernel's root and the ASID's bit 0 together.
+            before = event.d & _ROOT_PA
+            if before and event.b != before and event.d >> _ASID_SHIFT ^ event.c == _TWIN:
+                self._twin = _TWIN
             cpu.asid = event.c
         cpu.used[cpu.root, cpu.asid] = _NOW
         return []
@@ -129,8 +144,8 @@ class Arm64Tlb:
         return self._cpu(cpu).root
 
     def loaded(self, cpu: int, tag: int) -> bool:
-        """Whether the ASID is the current one."""
-        return self._cpu(cpu).asid == tag
+        """Whether the ASID is the current one, or its twin."""
+        return (self._cpu(cpu).asid ^ tag) & ~self._twin == 0
 
     def holders(self, root: int, valid_since: int) -> list[tuple[int, int]]:
         """Where the root was loaded after the entry became valid, and not invalidated since."""

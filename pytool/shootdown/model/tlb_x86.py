@@ -1,8 +1,9 @@
 """What x86-64 CPUs without PCIDs may cache: QEMU's TCG offers none.
 
 Every CR3 load empties the CPU of all but global entries, so only the loaded address space can
-have entries, and user entries are never global. Invalidations are local and immediate.
-"Intel SDM" below is volume 3A, 4.10.
+have entries, and user entries are never global. With PTI the two roots of an address space go by
+the kernel's (ROOT_LOAD), and every crossing between kernel and user mode is such a load.
+Invalidations are local and immediate. "Intel SDM" below is volume 3A, 4.10.
 """
 
 from __future__ import annotations

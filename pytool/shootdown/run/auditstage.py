@@ -1,13 +1,14 @@
 """The audit: page tables rebuilt from the trace against the memory of the stopped guest.
 
 The walk begins at every mm of the task list, at the kernel's root and at the roots that the vCPUs
-have loaded, as gdb reads them: never at what the plugin says it knows.
+have loaded, as gdb reads them: never at what the plugin says it knows, but for PTI's second roots
+that are not loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from shootdown.arch import Arch
@@ -21,7 +22,7 @@ from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
 from shootdown.vm.gdb import Gdb, attach
 from shootdown.vm.guest import Guest
-from shootdown.vm.memory import TABLE_BYTES, GuestMemory
+from shootdown.vm.memory import GuestMemory
 
 # Registers that hold translation roots, by gdb's names; a guest has those of its architecture.
 _ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
@@ -51,11 +52,11 @@ def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[s
 
     Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
     """
-    identity.check(stand.memory, _spaces(stand, arch), facts)
     shadow = Shadow(arch.mmu)
     for events in Trace(run.trace).iter_chunks():
         shadow.apply(events)
-    roots = _roots(stand, shadow, facts, arch)
+    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
+    roots = _roots(stand, window, shadow, facts, arch)
     report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
     return {
         **asdict(report),
@@ -77,7 +78,9 @@ async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
     return values
 
 
-def _roots(stand: Stand, shadow: Shadow, facts: KernelFacts, arch: Arch) -> list[Root]:
+def _roots(
+    stand: Stand, window: KernelSpace, shadow: Shadow, facts: KernelFacts, arch: Arch
+) -> list[Root]:
     # Only the number of levels is taken from the trace: registers tell it in ways of their own.
     loaded = [
         Root(
@@ -89,20 +92,33 @@ def _roots(stand: Stand, shadow: Shadow, facts: KernelFacts, arch: Arch) -> list
         for cpu, registers in enumerate(stand.registers)
         for name, value in registers.items()
     ]
-    # Any root that maps the kernel shows where the kernel's own is.
-    maps_kernel = next(root for root in reversed(loaded) if root.label.split()[0] in _KERNEL_ROOTS)
     layout = _layout(facts)
-    window = KernelSpace(stand.memory, arch.mmu, maps_kernel.pa, maps_kernel.levels)
     kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
     space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
-    return loaded + mm_roots(space, layout, user_levels=shadow.user_levels)
+    mms = mm_roots(space, layout, user_levels=shadow.user_levels)
+    return [*loaded, *mms, *_twins(mms, shadow)]
 
 
-def _spaces(stand: Stand, arch: Arch) -> Iterator[KernelSpace]:
-    """Every way to read the tables that the vCPUs have loaded; which of them is right shows."""
-    roots = [r[name] & _ROOT_PA for r in stand.registers for name in _KERNEL_ROOTS if name in r]
-    # With PTI a CPU in user mode has loaded the second page of a pair; the first maps the kernel.
-    for root in dict.fromkeys([*roots, *(root & ~TABLE_BYTES for root in roots)]):
+def _twins(mms: list[Root], shadow: Shadow) -> Iterator[Root]:
+    """With PTI the second root of each mm: nothing in memory but its place leads to it.
+
+    One that has not been loaded yet is not followed, and not given here.
+    """
+    of = {table.root: pa for pa, table in shadow.roots.items() if table.root != pa}
+    for root in mms:
+        if root.pa in of:
+            yield replace(root, pa=of[root.pa], label=f"{root.label}, user mode's")
+
+
+def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
+    """Every way to read the kernel; which of them is right shows.
+
+    In user mode PTI's second roots and KPTI's trampoline are loaded, which do not map the kernel;
+    then the trace's idea of the kernel's root is tried, and counts if the kernel is found there.
+    """
+    loaded = [r[name] & _ROOT_PA for r in stand.registers for name in _KERNEL_ROOTS if name in r]
+    roots = [*loaded, *([shadow.kernel_root] if shadow.kernel_root is not None else [])]
+    for root in dict.fromkeys(roots):
         for levels in (4, 5, 3):
             yield KernelSpace(stand.memory, arch.mmu, root, levels)
 

@@ -40,6 +40,8 @@ class Experiment:
     """Directory whose files are added to the guest's root, or empty."""
     iterations: int = 0
     """Iterations of every workload; 0 leaves the number to each (``iterations_of``)."""
+    profile: str = ""
+    """Profiles of the guest (``arch.profiles``), with commas between; empty is the default."""
     seed: int = 1
     smp: int = 3
     """vCPUs."""
@@ -63,7 +65,10 @@ class Experiment:
     """Tests of the tool itself: sleep up to so many us between an access and its number."""
 
     def __post_init__(self) -> None:
-        for text in (self.kernel, self.workloads, self.rootfs, self.append, *self.command):
+        for text in (
+            *(self.kernel, self.workloads, self.rootfs, self.profile, self.append),
+            *self.command,
+        ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
                 raise UsageError(f"{text!a} is not UTF-8; rename it")
         _one_of("policy", self.policy, POLICIES)

@@ -27,8 +27,8 @@ _SAME: Final = 0.75
 
 def check(
     memory: GuestMemory, spaces: Iterable[KernelSpace], facts: KernelFacts, *, slide: int = 0
-) -> None:
-    """Raise InfraError when the guest's kernel is another one than that of ``facts``.
+) -> KernelSpace:
+    """The first of ``spaces`` that shows the kernel of ``facts``; InfraError when none does.
 
     ``spaces`` read ``memory`` through tables of which some map the kernel. ``slide``: bytes that
     KASLR has added to every address. What the symbols do not name is not looked at.
@@ -39,7 +39,7 @@ def check(
         if running.read(facts.va("_stext"), 8) is not None:
             differs = _difference(running, facts)
             if not differs:
-                return
+                return space
     raise InfraError(
         f"the guest runs another kernel than {facts.path}: {differs}; "
         f"give the image that boots, with its own symbols (these are of: {facts.symbols_from})"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import shootdown
 from shootdown import arch as architectures
-from shootdown.arch import Arch
+from shootdown.arch import Arch, profiles
 from shootdown.errors import (
     GuestCrashError,
     GuestTimeoutError,
@@ -79,6 +79,7 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel)
     mutate.validate(experiment.mutate)
+    profiles.apply(architectures.get(experiment.arch), experiment.profile)
 
 
 def raise_failure(state: Session) -> None:
@@ -107,7 +108,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
 
     Raises what is wrong with any of them, before a guest is started.
     """
-    arch = architectures.get(experiment.arch)
+    arch = profiles.apply(architectures.get(experiment.arch), experiment.profile)
     check_qemu(arch.machine.qemu)
     tell(f"kernel {experiment.kernel} for {arch.name}")
     image = source.image(experiment.kernel, arch, cache_root())
@@ -169,6 +170,7 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             "types_from": facts.types_from,
         },
         "seed": experiment.seed,
+        "profile": experiment.profile,
         "workloads": experiment.workloads,
         "reproduce": experiment.command_line(),
     }

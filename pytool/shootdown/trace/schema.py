@@ -106,7 +106,8 @@ class Kind(IntEnum):
 KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.ARMED: "recording starts; a=linear map VA, b=PA at that VA, c=kernel root PA, "
     "d=levels of a user root, level=levels of the kernel root",
-    Kind.ROOT_LEARN: "a root table became known; b=table PA, level; its slots follow",
+    Kind.ROOT_LEARN: "a root table became known; b=table PA, level, d=PA of the root that names "
+    "its address space: b, or with PTI the kernel's root of the pair; its slots follow",
     Kind.ROOT_FORGET: "a root table was given back; b=table PA",
     Kind.TABLE_LINK: "a table became reachable; a=PA of the parent slot, b=table PA, c=VA base, "
     "level of the table, d=root PA it was first reached from; its non-zero slots follow",
@@ -118,9 +119,9 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.FLUSH: "a TLB invalidation ran; id=FlushOp, a=first VA (inclusive), b=end VA "
     "(exclusive, 0 when everything), c=ASID (arm64), d=raw operand, level=TTL level hint or 0",
     Kind.BARRIER: "a barrier ran; id=BarrierOp, a=encoded CRm (arm64 DSB domain and type)",
-    Kind.ROOT_LOAD: "a translation root was loaded; id=RootReg, a=raw value, b=root PA, c=ASID or "
-    "PCID, d=the register's value before; x86: a CR3 load flushes this vCPU's non-global entries "
-    "unless bit 63 of a is set",
+    Kind.ROOT_LOAD: "a translation root was loaded; id=RootReg, a=raw value, b=root PA (with PTI "
+    "that of the kernel's root of the pair), c=ASID or PCID, d=the register's value before; x86: a "
+    "CR3 load flushes this vCPU's non-global entries unless bit 63 of a is set",
     Kind.WATCH: "a watched word was written; id=watch, a=PA, b=old, c=new, d=base VA of its "
     "object; b=c when the old value is not known (x86: lock and, lock or)",
     Kind.WATCH_INIT: "a word is watched from here on; id=watch, a=PA, c=value, d=base VA of its "

@@ -113,6 +113,7 @@ def command(config: GuestConfig, sockets: Sockets) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"),
         *("-name", "shootdown,debug-threads=on"),
         *config.arch.machine.args,
+        *("-cpu", ",".join(config.arch.machine.cpu)),
         *("-accel", f"tcg,thread={config.thread}"),
         *("-smp", str(config.smp)),
         *_memory(config),

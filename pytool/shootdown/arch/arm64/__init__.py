@@ -1,1 +1,1 @@
-"""arm64 (AArch64): the machine, the MMU and the kernel's facts, one file each."""
+"""arm64 (AArch64): the machine, the MMU, the kernel's facts and the profiles, one file each."""

@@ -11,10 +11,10 @@ MACHINE = Machine(
     args=(
         # The device tree would otherwise carry random seeds, and two runs would differ.
         *("-machine", "virt,gic-version=3,dtb-randomness=off"),
-        # lpa2=off: 48-bit VAs and four levels with 4 KiB pages.
-        # pauth-impdef=on: the architected pointer authentication hash is slow to emulate.
-        *("-cpu", "max,lpa2=off,pauth-impdef=on"),
     ),
+    # lpa2=off: 48-bit VAs and four levels with 4 KiB pages.
+    # pauth-impdef=on: the architected pointer authentication hash is slow to emulate.
+    cpu=("max", "lpa2=off", "pauth-impdef=on"),
     console="ttyAMA0",
     agent="ttyAMA1",
     # QEMU has no property for FEAT_MOPS, whose stores no plugin sees; the kernel can ignore it.

@@ -1,1 +1,1 @@
-"""x86-64: the machine, the MMU and the kernel's facts, one file each."""
+"""x86-64: the machine, the MMU, the kernel's facts and the profiles, one file each."""

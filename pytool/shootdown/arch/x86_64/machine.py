@@ -11,11 +11,11 @@ MACHINE = Machine(
     args=(
         # q35 keeps RAM in one piece from PA 0 up to 2816 MiB; more is split around the PCI hole.
         *("-machine", "q35"),
-        # Without fast string operations the kernel clears and copies pages with 8-byte stores,
-        # not with single bytes, which are slow and drown the trace.
-        # la57=off: four levels, as everywhere outside the largest servers.
-        *("-cpu", "max,la57=off,erms=off,fsrm=off"),
     ),
+    # Without fast string operations the kernel clears and copies pages with 8-byte stores,
+    # not with single bytes, which are slow and drown the trace.
+    # la57=off: four levels, as everywhere outside the largest servers.
+    cpu=("max", "la57=off", "erms=off", "fsrm=off"),
     console="ttyS0",
     agent="ttyS1",
     cmdline=("nokaslr", "mitigations=off", "pti=off"),

@@ -1,0 +1,19 @@
+"""Configurations of arm64 guests beside the default one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shootdown.arch.base import Profile
+
+PROFILES: Final = {
+    "kpti": Profile(
+        about="page-table isolation: user mode runs with a trampoline in the kernel's place",
+        cmdline={"mitigations=off": (), "kpti=off": ("kpti=on",)},
+    ),
+    "lpa2": Profile(
+        about="five levels of page tables, 52-bit addresses",
+        refused="its user root tables are 128 bytes within a shared page (PGD_SIZE), "
+        "and shootdown follows tables of a whole page",
+    ),
+}

@@ -1,0 +1,124 @@
+"""Guests of every profile and every number of vCPUs: recorded, audited, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from shootdown.arch import get, names
+from shootdown.cli.main import main
+from shootdown.errors import ExitCode
+from shootdown.run import directory
+from shootdown.trace.reader import Trace
+from shootdown.trace.schema import Kind, RootReg
+from shootdown.trace.types import Events
+
+pytestmark = [pytest.mark.guest, pytest.mark.slow]
+
+SMALL: Final = ("--workload=map_fixed,munmap", "--iterations=50")
+PROFILES: Final = [
+    *(
+        (arch, profile)
+        for arch in names()
+        for profile, what in get(arch).profiles.items()
+        if not what.refused
+    ),
+    ("x86_64", "pti,la57"),
+]
+
+
+def run(out: Path, arch: str, *words: str, smp: int = 2) -> int:
+    fixed = ("run", f"--arch={arch}", f"--smp={smp}", "--mem=512", f"--out={out}")
+    return main([*fixed, *SMALL, *words])
+
+
+def audit_is_clean(out: Path) -> None:
+    audit: dict[str, Any] = directory.read_json(out / "audit.json")
+    assert audit["mismatches"] == audit["unknown_tables"] == audit["inconsistencies"] == 0, audit
+    assert audit["nonzero_checked"] > 2000
+
+
+@pytest.mark.parametrize(("arch", "profile"), PROFILES)
+def test_profile(arch: str, profile: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(out, arch, "--profile", profile) == ExitCode.PASS
+    audit_is_clean(out)
+    assert f'profile = "{profile}"' in (out / "plan.toml").read_text()
+    events = Trace(out / "trace").events()
+    for name in profile.split(","):
+        TOOK_EFFECT[name](events)
+
+
+@pytest.mark.parametrize(("arch", "profile"), PROFILES)
+def test_missing_flush_is_found(arch: str, profile: str, tmp_path: Path) -> None:
+    assert (
+        run(tmp_path / "out", arch, "--profile", profile, "--mutate=no-flush") == ExitCode.VIOLATION
+    )
+    audit_is_clean(tmp_path / "out")
+
+
+@pytest.mark.parametrize("smp", [1, 2, 4, 8])
+@pytest.mark.parametrize("arch", names())
+def test_vcpus(arch: str, smp: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = run(out, arch, smp=smp)
+    audit_is_clean(out)
+    if smp > 1:
+        assert code == ExitCode.PASS
+    else:  # the recording is whole, but no other CPU could hold anything
+        assert code == ExitCode.INCONCLUSIVE
+        reasons = directory.read_json(out / "result.json")["reasons"]
+        assert reasons == ["no armed rule was exercised: nothing was checked"]
+    events = Trace(out / "trace").events()
+    assert set(events["cpu"].tolist()) == set(range(smp))
+
+
+def _pti(events: Events) -> None:
+    """User mode runs on the second page of each pair, and the pair is one address space."""
+    for load in _before_user_mode(events, RootReg.CR3):
+        assert int(load["a"]) & -0x1000 == int(load["b"]) | 0x1000
+        assert not int(load["b"]) & 0x1000
+    learned = events[events["kind"] == Kind.ROOT_LEARN]
+    pairs = learned[learned["b"] != learned["d"]]
+    assert len(pairs)
+    assert (pairs["b"] == pairs["d"] + 0x1000).all()
+
+
+def _kpti(events: Events) -> None:
+    """User mode runs with an odd ASID and another root in TTBR1 than the kernel's."""
+    kernel = int(events[events["kind"] == Kind.ARMED][0]["c"])
+    for load in _before_user_mode(events, RootReg.TTBR1):
+        assert int(load["c"]) & 1
+        assert int(load["b"]) != kernel
+
+
+def _la57(events: Events) -> None:
+    armed = events[events["kind"] == Kind.ARMED][0]
+    assert (int(armed["d"]), int(armed["level"])) == (5, 5)
+    assert (events["level"] == 5).any()
+
+
+TOOK_EFFECT: Final[dict[str, Callable[[Events], None]]] = {
+    "pti": _pti,
+    "kpti": _kpti,
+    "la57": _la57,
+}
+
+
+def _before_user_mode(events: Events, register: RootReg) -> list[Any]:
+    """Loads of the register directly before a return to user mode of the same CPU."""
+    kept = events[
+        (events["kind"] == Kind.RET_USER)
+        | ((events["kind"] == Kind.ROOT_LOAD) & (events["id"] == register))
+    ]
+    loads: list[Any] = []
+    for cpu in set(kept["cpu"].tolist()):
+        own = kept[kept["cpu"] == cpu]
+        returns = own["kind"] == Kind.RET_USER
+        before = own[:-1][returns[1:] & ~returns[:-1]]
+        loads += list(before)
+    assert len(loads) > 1000
+    return loads
