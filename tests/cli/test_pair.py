@@ -54,11 +54,3 @@ def test_without_flushes_both_kinds_are_found(cli: Cli, tmp_path: Path) -> None:
         report = (tmp_path / "out" / name / "report.txt").read_text()
         assert f"BUG: shootdown: {RULE} in " in report
         assert "--mutate no-flush" in report
-
-
-@pytest.mark.parametrize("name", arch.names())
-def test_one_store_dropped_is_never_a_pass(cli: Cli, name: str) -> None:
-    words = ("--arch", name, "--workload", "map_fixed", "--iterations", "5")
-    code, out, _ = cli("run", *words, "--test-drop-store", "3000", "--out", "out")
-    assert code == 7
-    assert "PASS" not in out

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from shootdown.arch import Arch
-from shootdown.errors import InfraError
+from shootdown.errors import InconclusiveError, InfraError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow
@@ -53,9 +53,15 @@ def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[s
     Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
     """
     shadow = Shadow(arch.mmu)
-    for events in Trace(run.trace).iter_chunks():
-        shadow.apply(events)
+    unread: InconclusiveError | None = None
+    try:
+        for events in Trace(run.trace).iter_chunks():
+            shadow.apply(events)
+    except InconclusiveError as error:
+        unread = error  # perhaps because the plan was made for another kernel: that is said first
     window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
+    if unread:
+        raise unread
     roots = _roots(stand, window, shadow, facts, arch)
     report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
     return {
