@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from shootdown.arch.base import Mmu
 from shootdown.errors import InconclusiveError
@@ -24,7 +24,8 @@ from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
 _MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT: a longer list is a broken one
 
 
-class Layout(Protocol):
+@dataclass(frozen=True)
+class Layout:
     """Where the kernel keeps what the walk reads: one VA, and offsets in bytes."""
 
     init_task: int

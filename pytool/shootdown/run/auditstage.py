@@ -16,7 +16,7 @@ from shootdown.errors import InconclusiveError, InfraError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow
-from shootdown.model.tasks_walk import KernelSpace, mm_roots
+from shootdown.model.tasks_walk import KernelSpace, Layout, mm_roots
 from shootdown.run import identity
 from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
@@ -129,25 +129,11 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
             yield KernelSpace(stand.memory, arch.mmu, root, levels)
 
 
-@dataclass
-class _Layout:
-    # What tasks_walk reads, from the kernel's types.
-    init_task: int
-    task_tasks: int
-    task_thread_node: int
-    task_signal: int
-    task_mm: int
-    task_active_mm: int
-    task_pid: int
-    signal_thread_head: int
-    mm_pgd: int
-
-
-def _layout(facts: KernelFacts) -> _Layout:
+def _layout(facts: KernelFacts) -> Layout:
     def task(member: str) -> int:
         return facts.member(f"task_struct.{member}").offset
 
-    return _Layout(
+    return Layout(
         init_task=facts.va("init_task"),
         task_tasks=task("tasks"),
         task_thread_node=task("thread_node"),
