@@ -105,9 +105,11 @@ def test_moves_balance(locks: Locks) -> None:
         assert moves[Move.PROBE] == moves[Move.PROBE_LOST]
 
 
-def test_the_lock_was_contended(locks: Locks) -> None:
+def test_the_lock_was_contended(delayed: Recording, locks: Locks) -> None:
     """Or the tests above would say little."""
     moves = locks.counts()
     assert moves[Move.DOWNGRADE] >= 60  # each munmap
-    assert moves[Move.BACK_OUT] > 0
-    assert moves[Move.READ_GRANT] > 0
+    if delayed.experiment.thread == "multi":
+        # One thread that runs all vCPUs in turns may never leave one of them inside a short section.
+        assert moves[Move.BACK_OUT] > 0
+        assert moves[Move.READ_GRANT] > 0
