@@ -4,13 +4,14 @@
 
 #include "probe.h"
 
-enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 16 };
+enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 32 };
 
 /* A sum of numbers and of words of kernel memory, read when recording starts. */
 struct sd_term {
 	unsigned n;
 	struct {
 		bool minus, deref;
+		uint8_t shift; /* of the word read, arithmetically to the right */
 		uint64_t value;
 	} part[SD_MAX_TERM];
 };

@@ -7,6 +7,7 @@ from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
+from shootdown.kernel import groups, plan_groups
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import SPEC as ARM64
 from shootdown.kernel.plan_spec import Spec
@@ -26,13 +27,15 @@ def make(
     *,
     ram_size: int,
     thread: str = "multi",
+    events: str = "",
     observe: bool = True,
     drop_store: int = 0,
     delay_us: int = 0,
 ) -> str:
     """The text of the plan.
 
-    ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``drop_store`` and
+    ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``events``: groups of
+    events, as ``groups.named`` takes them. ``drop_store`` and
     ``delay_us`` (microseconds) are for tests: lose the N-th page-table store; sleep before
     numbering a watched access. A probe that the kernel has no place for is left out and named in
     a comment. Raises InfraError when the kernel lacks something no recording can do without, and
@@ -56,6 +59,7 @@ def make(
         *_mappings(facts, spec, ram),
         *_watches(facts, spec),
         *_probes(facts, spec),
+        *plan_groups.lines(facts, spec.registers, groups.named(events)),
         f"observe {int(observe)}",
     ]
     if drop_store:

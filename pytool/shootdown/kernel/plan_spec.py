@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shootdown.errors import InfraError
-from shootdown.kernel.facts import KernelFacts
 from shootdown.trace.schema import Probe, Watch
+
+if TYPE_CHECKING:
+    from shootdown.kernel.facts import KernelFacts
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ class PerCpuWord:
 
 
 @dataclass(frozen=True)
+class Registers:
+    """The C calling convention, in gdb's names."""
+
+    stack: str
+    arguments: tuple[str, ...]
+    result: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """One architecture's part of every plan."""
 
@@ -75,6 +87,8 @@ class Spec:
     """Symbol of the kernel's root table."""
     slow_table: Callable[[KernelFacts], int]
     """VA of the fixmap's level-1 table."""
+    registers: Registers
+    """How functions are called."""
     probes: tuple[ProbePoint, ...]
     percpu: tuple[PerCpuWord, ...]
     ram_below: int
