@@ -49,7 +49,7 @@ class KernelFacts:
     members: dict[str, Member] = field(repr=False)
     """Of ``facts_needs``: what the kernel has."""
     constants: dict[str, int] = field(repr=False)
-    """Of ``facts_needs``: the enumerators the kernel has."""
+    """Of ``facts_needs`` and of event groups: the enumerators the kernel has."""
     functions: dict[str, Places] = field(repr=False)
     """Functions that event groups speak of: where they begin and end."""
     missing: tuple[str, ...]
@@ -132,7 +132,7 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
     needs = NEEDS[image.arch]
     members, constants = types.value.look_up(
         dict.fromkeys((*needs.members, *facts_check.MEMBERS, *groups.all_members())),
-        needs.constants,
+        dict.fromkeys((*needs.constants, *groups.all_constants())),
     )
     symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))
     facts_check.check(members, symbols, image, str(types))
@@ -177,7 +177,8 @@ def _derive(
 
 def _version() -> str:
     """Changes with the format and with what is looked up."""
-    asked = (_FORMAT, NEEDS, sorted(FINDERS), groups.all_members(), groups.all_functions())
+    wanted = (groups.all_members(), groups.all_functions(), groups.all_constants())
+    asked = (_FORMAT, NEEDS, sorted(FINDERS), *wanted)
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
 
 

@@ -68,6 +68,8 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
             max(traced.arguments, other.arguments),
             tuple(dict.fromkeys(other.at_entry + traced.at_entry)),
             tuple(dict.fromkeys(other.at_return + traced.at_return)),
+            traced.unless or other.unless,
+            traced.embedded or other.embedded,
         )
     yield from wanted.values()
 
@@ -88,7 +90,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     number, stack, result = int(traced.function), registers.stack, registers.result
     # The event first: what begins or ends with it is told behind it.
-    entry = " ".join(action.format(*registers.arguments) for action in traced.at_entry)
+    actions = traced.at_entry if _acts(facts, traced) else ()
+    entry = " ".join(action.format(*registers.arguments) for action in actions)
     arguments = " ".join(registers.arguments[: traced.arguments])
     words = ("probe", f"{places.entry:#x}", str(number), "enter", entry, stack, arguments)
     yield " ".join(filter(None, words)) + f"  # {traced.function.name}"
@@ -99,3 +102,12 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         )
     for va in places.tails:
         yield f"probe {va:#x} {number} tail {stack}"
+
+
+def _acts(facts: KernelFacts, traced: Traced) -> bool:
+    """Whether the kernel wants the actions at the function's entry."""
+    if traced.unless and facts.has(traced.unless):
+        return False
+    return not traced.embedded or (
+        facts.has(traced.embedded) and facts.member(traced.embedded).offset == 0
+    )

@@ -188,9 +188,15 @@ def _groups(prepared: Prepared) -> dict[str, object]:
             "recorded": one.group.name in armed and not one.refused,
             "refused": one.refused,
             "absent": list(one.absent),
+            "constants": _constants(prepared.facts, one.group),
         }
         for one in found
     }
+
+
+def _constants(facts: KernelFacts, group: groups.Group) -> dict[str, int]:
+    """The group's enumerators that the kernel has."""
+    return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:

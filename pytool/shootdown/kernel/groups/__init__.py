@@ -6,10 +6,12 @@ import difflib
 from typing import Final
 
 from shootdown.errors import UsageError
-from shootdown.kernel.groups import functions
+from shootdown.kernel.groups import faults, functions, vma_locks, vmas
 from shootdown.kernel.groups.base import Group
 
-GROUPS: Final[dict[str, Group]] = {group.name: group for group in (functions.GROUP,)}
+GROUPS: Final[dict[str, Group]] = {
+    group.name: group for group in (functions.GROUP, vmas.GROUP, vma_locks.GROUP, faults.GROUP)
+}
 """By name."""
 DEFAULT: Final[tuple[str, ...]] = ()
 """What the armed rules need."""
@@ -44,3 +46,8 @@ def all_functions() -> tuple[str, ...]:
     """Names of the functions that any group records, or asks for."""
     traced = [traced.function.name for group in GROUPS.values() for traced in group.functions]
     return tuple(dict.fromkeys(traced))
+
+
+def all_constants() -> tuple[str, ...]:
+    """Enumerators that any group looks up in the kernel's types."""
+    return tuple(dict.fromkeys(name for group in GROUPS.values() for name in group.constants))
