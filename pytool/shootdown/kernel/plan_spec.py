@@ -104,6 +104,7 @@ def switch(register: str) -> tuple[str | Memory, ...]:
         Memory(register, "task_struct.mm"),
         Memory(register, "task_struct.comm"),
         Memory(register, "task_struct.comm", at=8),
+        Memory(register, "task_struct.stack"),
     )
 
 
