@@ -46,7 +46,7 @@ class CallStacks:
         self._cpus: dict[int, _Cpu] = {}
         self._frames: dict[int, list[Frame]] = {}
         self.unmatched = 0
-        """Ends of calls whose beginning was not seen, as of those under way when recording began."""
+        """Ends of calls whose beginning was not seen: those under way when recording began."""
 
     def enter(self, cpu: int, function: int, sp: int) -> None:
         """A function begins with its stack pointer at the VA ``sp``."""
@@ -98,7 +98,7 @@ class Timeline:
     """The operation stacks of a whole trace, to look up in bulk."""
 
     def __init__(self, events: Events) -> None:
-        """``events``: of all CPUs, in the order of ``seq``; kinds that do not matter are skipped."""
+        """``events``: of all CPUs, in the order of ``seq``, and of all kinds."""
         self.stacks: list[Stack] = [()]
         """Every stack that occurred, by its number; 0 is the empty one."""
         self.unmatched = 0
