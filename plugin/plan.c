@@ -293,6 +293,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		p->percpu = v[0];
 	else if (!strcmp(w, "kernel_root"))
 		p->kernel_root = v[0];
+	else if (!strcmp(w, "stack"))
+		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
 		p->observe = v[0];
 	else if (!strcmp(w, "test_drop_store"))

@@ -28,6 +28,7 @@ struct sd_plan {
 	uint64_t image_va, image_size;
 	struct sd_static_watch watch[SD_MAX_STATIC];
 	unsigned nwatches;
+	uint8_t stack; /* binary logarithm of the bytes of a kernel stack */
 	bool observe, single;
 	uint64_t drop_store, delay_us;
 };

@@ -17,7 +17,8 @@
 enum sd_kind {
 	/*
 	 * recording starts; a=linear map VA, b=PA at that VA, c=kernel root PA, d=levels of a user
-	 * root, level=levels of the kernel root
+	 * root, level=levels of the kernel root, size=binary logarithm of the bytes of a kernel
+	 * stack
 	 */
 	SD_KIND_ARMED = 1,
 	/*
@@ -217,7 +218,10 @@ enum sd_watch {
 enum sd_probe {
 	/* system call entry; captures number, then six arguments */
 	SD_PROBE_SYSCALL = 1,
-	/* __switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], comm[8:16] */
+	/*
+	 * __switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], comm[8:16],
+	 * lowest VA of its kernel stack
+	 */
 	SD_PROBE_TASK_SWITCH = 2,
 	/* page-fault handler entry; captures fault VA, error code or ESR */
 	SD_PROBE_FAULT = 3,

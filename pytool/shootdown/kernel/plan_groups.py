@@ -63,9 +63,12 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
     wanted: dict[int, Traced] = {}
     for traced in (traced for group in groups for traced in group.functions):
         other = wanted.get(traced.function, traced)
+        # Members are read behind the arguments, so who wants them says how many those are.
+        reader = traced if traced.reads else other
         wanted[traced.function] = Traced(
             traced.function,
-            max(traced.arguments, other.arguments),
+            reader.arguments if reader.reads else max(traced.arguments, other.arguments),
+            reader.reads,
             tuple(dict.fromkeys(other.at_entry + traced.at_entry)),
             tuple(dict.fromkeys(other.at_return + traced.at_return)),
             traced.unless or other.unless,
@@ -84,6 +87,15 @@ def _word(facts: KernelFacts, word: Word) -> Iterator[str]:
     yield f"set {word.objects:d} {word.watch:d} {member.offset:#x} {size}{via}  # {word.member}"
 
 
+def _read(facts: KernelFacts, registers: Registers, argument: int, path: str) -> str:
+    """The capture of a member; the register's own value where the kernel has no such member."""
+    register = registers.arguments[argument]
+    if not facts.has(path):
+        return register
+    member = facts.member(path)
+    return f"{register}+{member.offset:#x}:{member.size}"
+
+
 def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Iterator[str]:
     places = facts.functions.get(traced.function.name)
     if places is None:
@@ -93,7 +105,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
     actions = traced.at_entry if _acts(facts, traced) else ()
     entry = " ".join(action.format(*registers.arguments) for action in actions)
     arguments = " ".join(registers.arguments[: traced.arguments])
-    words = ("probe", f"{places.entry:#x}", str(number), "enter", entry, stack, arguments)
+    reads = " ".join(_read(facts, registers, at, member) for at, member in traced.reads)
+    words = ("probe", f"{places.entry:#x}", str(number), "enter", entry, stack, arguments, reads)
     yield " ".join(filter(None, words)) + f"  # {traced.function.name}"
     leave = " ".join(action.format(result=result) for action in traced.at_return)
     for va in places.returns:

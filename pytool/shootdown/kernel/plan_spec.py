@@ -55,13 +55,16 @@ class PerCpuWord:
     watch: Watch
     variable: str
     member: str
+    within: str = ""
+    """A member of the variable that ``member`` is counted from; empty: the variable itself."""
 
     def line(self, facts: KernelFacts) -> str:
         """The directive. Raises InfraError when the kernel lacks a symbol or the member."""
         member = facts.member(self.member)
         # A per-CPU symbol is an offset already where its section is linked at zero, else a VA;
         # the words of __per_cpu_offset fit either, modulo 2**64.
-        offset = (facts.va(self.variable) + member.offset) % (1 << 64)
+        within = facts.member(self.within).offset if self.within else 0
+        offset = (facts.va(self.variable) + within + member.offset) % (1 << 64)
         array = facts.va("__per_cpu_offset")
         return f"percpu_watch {int(self.watch)} {offset:#x} {member.size} {array:#x}"
 
@@ -104,6 +107,7 @@ def switch(register: str) -> tuple[str | Memory, ...]:
         Memory(register, "task_struct.mm"),
         Memory(register, "task_struct.comm"),
         Memory(register, "task_struct.comm", at=8),
+        Memory(register, "task_struct.stack"),
     )
 
 

@@ -110,7 +110,8 @@ class Kind(IntEnum):
 
 KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.ARMED: "recording starts; a=linear map VA, b=PA at that VA, c=kernel root PA, "
-    "d=levels of a user root, level=levels of the kernel root",
+    "d=levels of a user root, level=levels of the kernel root, size=binary logarithm of the bytes "
+    "of a kernel stack",
     Kind.ROOT_LEARN: "a root table became known; b=table PA, level, d=PA of the root that names "
     "its address space: b, or with PTI the kernel's root of the pair; its slots follow",
     Kind.ROOT_FORGET: "a root table was given back; b=table PA",
@@ -251,7 +252,7 @@ class Probe(IntEnum):
 PROBE_TEXT: Final[dict[Probe, str]] = {
     Probe.SYSCALL: "system call entry; captures number, then six arguments",
     Probe.TASK_SWITCH: "__switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], "
-    "comm[8:16]",
+    "comm[8:16], lowest VA of its kernel stack",
     Probe.FAULT: "page-fault handler entry; captures fault VA, error code or ESR",
     Probe.MM_ALLOC: "pgd_alloc entry; captures mm_struct",
     Probe.MM_FREE: "pgd_free entry; captures mm_struct, pgd VA",

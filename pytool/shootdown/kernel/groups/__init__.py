@@ -6,12 +6,27 @@ import difflib
 from typing import Final
 
 from shootdown.errors import UsageError
-from shootdown.kernel.groups import faults, functions, vma_locks, vmas
+from shootdown.kernel.groups import (
+    asid,
+    faults,
+    functions,
+    lock_waits,
+    shootdowns,
+    vma_locks,
+    vmas,
+)
 from shootdown.kernel.groups.base import Group
 
-GROUPS: Final[dict[str, Group]] = {
-    group.name: group for group in (functions.GROUP, vmas.GROUP, vma_locks.GROUP, faults.GROUP)
-}
+_ALL: Final = (
+    functions.GROUP,
+    shootdowns.GROUP,
+    asid.GROUP,
+    lock_waits.GROUP,
+    vmas.GROUP,
+    vma_locks.GROUP,
+    faults.GROUP,
+)
+GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
 DEFAULT: Final[tuple[str, ...]] = ()
 """What the armed rules need."""

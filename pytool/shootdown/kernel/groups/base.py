@@ -32,6 +32,10 @@ class Traced:
     function: Function
     arguments: int = 3
     """How many of them ENTER captures, 0 to 6."""
+    reads: tuple[tuple[int, str], ...] = ()
+    """Members that ENTER captures behind the arguments: which argument points to the structure, and
+    ``struct.member``. With the arguments there is room for seven words. Only one group may ask
+    for members at a function."""
     at_entry: tuple[str, ...] = ()
     """Further actions, in the plan's grammar; ``{0}`` is the register of the first argument."""
     at_return: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ class Group:
         names = [name for word in self.words for name in (word.member, word.via) if name]
         names += [word.member for word in self.percpu]
         names += [traced.embedded for traced in self.functions if traced.embedded]
+        names += [member for traced in self.functions for _, member in traced.reads]
         names += [name for one_of in self.needs for name in one_of if "." in name]
         return tuple(dict.fromkeys(names))
 

@@ -12,12 +12,12 @@ from typing import Final
 from shootdown.kernel.groups.base import Group, Traced
 from shootdown.trace.functions import Function
 
-_LAST: Final = 98
-"""Numbers up to here are operations, what takes translations away, and x86's flushes."""
+_NUMBERS: Final = (*range(99), *range(120, 138))
+"""Operations, what takes translations away, x86's flushes, and faults."""
 
 GROUP: Final = Group(
     name="functions",
     text="entry and exit of mm functions: which operation a write or flush belongs to",
-    functions=tuple(Traced(function) for function in Function if function <= _LAST),
+    functions=tuple(Traced(function) for function in Function if function in _NUMBERS),
     needs=(("handle_mm_fault", "unmap_vmas", "change_protection"),),
 )
