@@ -10,6 +10,7 @@ from shootdown.kernel.groups import (
     asid,
     faults,
     functions,
+    gup,
     lock_waits,
     shootdowns,
     vma_locks,
@@ -25,6 +26,7 @@ _ALL: Final = (
     vmas.GROUP,
     vma_locks.GROUP,
     faults.GROUP,
+    gup.GROUP,
 )
 GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
