@@ -18,15 +18,20 @@ import pandas as pd
 from shootdown.errors import InfraError, UsageError
 from shootdown.frames import parquet
 from shootdown.frames.column import Table
+from shootdown.frames.faults import FAULT_ATTEMPTS, FAULTS
+from shootdown.frames.gup import GUP, PINS
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
+from shootdown.frames.vmas import VMA_LOCKS, VMAS
 from shootdown.kernel.symbols import SymbolTable
+from shootdown.model.known import Known, known
 from shootdown.run.convert import symbols_of
 from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.reader import Trace as Reader
 
+_GROUPED: Final = (FAULTS, FAULT_ATTEMPTS, VMAS, VMA_LOCKS, GUP, PINS)
 ALL: Final[dict[str, Table]] = {
-    table.name: table for table in sorted((*TABLES, LOCKS), key=lambda table: table.name)
+    table.name: table for table in sorted((*TABLES, LOCKS, *_GROUPED), key=lambda table: table.name)
 }
 """Every table by its name."""
 
@@ -40,16 +45,21 @@ class Trace:
     """
 
     barriers: pd.DataFrame
+    fault_attempts: pd.DataFrame
     faults: pd.DataFrame
     flushes: pd.DataFrame
+    gup: pd.DataFrame
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
+    pins: pd.DataFrame
     ptes: pd.DataFrame
     returns: pd.DataFrame
     roots: pd.DataFrame
     switches: pd.DataFrame
     syscalls: pd.DataFrame
+    vma_locks: pd.DataFrame
+    vmas: pd.DataFrame
     watches: pd.DataFrame
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -111,7 +121,14 @@ class Trace:
         kept: pd.DataFrame | None = self.__dict__.get(name)
         if kept is not None:
             return kept
-        return ALL[name].build(self.reader.select(*ALL[name].kinds))
+        return ALL[name].build(self.reader.select(*ALL[name].kinds), self._known)
+
+    @cached_property
+    def _known(self) -> Known:
+        """What the run directory says of the kernel; nothing when there is none."""
+        if self._run is None or not self._run.command.is_file():
+            return Known()
+        return known(read_json(self._run.command))
 
     if not TYPE_CHECKING:  # else every misspelling would pass for a frame
 

@@ -107,7 +107,7 @@ def faults(events: Events) -> Faults:
     columns = [kept[name].tolist() for name in names]
     tasks = Current(events).of(kept).tolist()
     for kind, id, *rest, task in zip(*columns, tasks, strict=True):
-        reader.tell(kind, id, _Record(*rest, task))
+        reader.tell(kind, id, _Record._make((*rest, task)))
     reader.close()
     return Faults(reader.faults, reader.attempts, reader.unpaired)
 

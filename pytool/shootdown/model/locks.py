@@ -65,7 +65,8 @@ class Move(Enum):
 class Transition:
     """One change of a lock word.
 
-    ``lock`` is the VA of the mm_struct (of the VMA, for ``Watch.VMA_LOCK``); ``readers`` says how many sleeping readers a grant lets in.
+    ``lock`` is the VA of the mm_struct, or for ``Watch.VMA_LOCK`` of the VMA; ``readers`` says how
+    many sleeping readers a grant lets in.
     """
 
     seq: int

@@ -68,7 +68,9 @@ def history(events: Events) -> History:
     """Every change of a per-VMA lock in the trace."""
     rwsems = locks.transitions(events, Watch.VMA_LOCK)
     found = [
-        Change(t.seq, t.icount, t.pc, t.cpu, t.move.name.lower(), t.lock, t.old, t.new, _held(t.new))
+        Change(
+            t.seq, t.icount, t.pc, t.cpu, t.move.name.lower(), t.lock, t.old, t.new, _held(t.new)
+        )
         for t in rwsems.transitions
         if t.move is not Move.INIT
     ]
@@ -104,9 +106,7 @@ def _count(step: Step) -> Change:
     else:
         event = {1: "read_acquire", -1: "read_release"}.get(new - old, "strange")
     readers = max((new & ~EXCLUDE) - 1, 0)
-    return Change(
-        step.seq, step.icount, step.pc, step.cpu, event, step.lock, old, new, readers
-    )
+    return Change(step.seq, step.icount, step.pc, step.cpu, event, step.lock, old, new, readers)
 
 
 def _stores(events: Events) -> Iterator[Change]:

@@ -39,7 +39,7 @@ EVENTS: Final = (
 """What a step may be. ``release``: the memory goes back, later than ``free``. ``tree``: the root of
 the mm's tree of VMAs changed; ``base`` is the mm."""
 _BIRTHS: Final = {Function.vm_area_alloc: "alloc", Function.vm_area_dup: "dup"}
-_DEATHS: Final = (Function.vm_area_free, Function.__vm_area_free, Function.vm_area_free_rcu_cb)
+_DEATHS: Final = (Function.vm_area_free, Function["__vm_area_free"], Function.vm_area_free_rcu_cb)
 _ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _WORDS: Final = (*FIELDS, *_ATTACHMENT, Watch.MM_TREE)
 _EXCLUDE_READERS: Final = 1 << 30
@@ -69,6 +69,10 @@ class Step(NamedTuple):
     attached: bool
 
 
+_STATE: Final = Step._fields.index("start")
+"""Where in a step what the VMA is begins."""
+
+
 @dataclass(slots=True)
 class _Vma:
     generation: int = 0
@@ -88,92 +92,89 @@ def steps(events: Events) -> list[Step]:
     call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], wanted)
     lives = _Lives()
     kept = events[watch | call]
-    columns = ("seq", "icount", "pc", "cpu", "kind", "id", "a", "b", "c", "d")
-    for row in zip(*(kept[name].tolist() for name in columns), strict=True):
-        lives.tell(*row)
+    columns = [kept[name].tolist() for name in _Record._fields]
+    for row in zip(*columns, strict=True):
+        lives.tell(_Record._make(row))
     return lives.steps
+
+
+class _Record(NamedTuple):
+    seq: int
+    icount: int
+    pc: int
+    cpu: int
+    kind: int
+    id: int
+    a: int
+    b: int
+    c: int
+    d: int
 
 
 class _Lives:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self._vmas: dict[int, _Vma] = {}
+        self._born: dict[int, int] = {}
+        """Where among the steps the last birth at an address is."""
         self._parents: dict[int, int] = {}
         """Of the ``vm_area_dup`` under way with a stack pointer: the VMA it copies."""
 
-    def tell(  # noqa: PLR0913 - a record's fields
-        self,
-        seq: int,
-        icount: int,
-        pc: int,
-        cpu: int,
-        kind: int,
-        id: int,
-        a: int,
-        b: int,
-        c: int,
-        d: int,
-    ) -> None:
+    def tell(self, record: _Record) -> None:
         """One record."""
-        where = (seq, icount, pc, cpu)
-        if kind == Kind.ENTER:
-            if id in _DEATHS:
-                self._death(where, b)
-            elif id == Function.vm_area_dup:
-                self._parents[a] = b
-        elif kind == Kind.EXIT:
-            parent = self._parents.pop(a, 0)
-            if id in _BIRTHS and b:
-                self._birth(where, _BIRTHS[Function(id)], b, parent)
-        elif id == Watch.MM_TREE:
-            if kind == Kind.WATCH:
-                self._step(where, "tree", d, _Vma(mm=d), b, c)
-        elif kind == Kind.WATCH:
-            self._change(where, id, d, b, c)
+        if record.kind == Kind.ENTER:
+            if record.id in _DEATHS:
+                self._death(record)
+            elif record.id == Function.vm_area_dup:
+                self._parents[record.a] = record.b
+        elif record.kind == Kind.EXIT:
+            parent = self._parents.pop(record.a, 0)
+            if record.id in _BIRTHS and record.b:
+                self._birth(record, parent)
+        elif record.kind == Kind.WATCH_INIT:
+            self._begin(record)
+        elif record.id == Watch.MM_TREE:
+            self._step(record, "tree", record.d, _Vma(mm=record.d), record.b)
         else:
-            self._begin(id, d, c)
+            self._change(record)
 
-    def _birth(self, where: tuple[int, int, int, int], event: str, base: int, parent: int) -> None:
+    def _birth(self, record: _Record, parent: int) -> None:
+        base = record.b
         before = self._vmas.get(base)
         # Attached, unless a word says otherwise: before 6.4 there is none that could.
         vma = _Vma((before.generation if before else 0) + 1, attached=True, dead=False)
         self._vmas[base] = vma
-        self._step(where, event, base, vma, parent, base)
+        self._born[base] = len(self.steps)
+        self._step(record._replace(c=base), _BIRTHS[Function(record.id)], base, vma, parent)
 
-    def _begin(self, watch: int, base: int, value: int) -> None:
+    def _begin(self, record: _Record) -> None:
         """What a word holds at birth: the step of the birth shows it, once it is known."""
-        vma = self._vmas.get(base)
-        if vma is None or vma.dead:
+        vma, at = self._vmas.get(record.d), self._born.get(record.d)
+        if vma is None or at is None or vma.dead or record.id not in (*FIELDS, *_ATTACHMENT):
             return
-        self._set(vma, watch, value)
-        if self.steps and self.steps[-1].base == base:
-            self.steps[-1] = self.steps[-1]._replace(**_state(vma))
-            return
-        for at in range(len(self.steps) - 1, -1, -1):  # other CPUs came in between
-            if self.steps[at].base == base:
-                self.steps[at] = self.steps[at]._replace(**_state(vma))
-                return
+        self._set(vma, record.id, record.c)
+        self.steps[at] = Step(*self.steps[at][:_STATE], *_state(vma))
 
-    def _change(
-        self, where: tuple[int, int, int, int], watch: int, base: int, old: int, new: int
-    ) -> None:
+    def _change(self, record: _Record) -> None:
+        base, watch = record.d, record.id
         vma = self._vmas.setdefault(base, _Vma())
         if vma.dead and vma.generation:
             return
         was = vma.attached
-        self._set(vma, watch, new)
+        self._set(vma, watch, record.c)
         if watch in FIELDS:
-            self._step(where, FIELDS[watch], base, vma, old, new)
+            self._step(record, FIELDS[watch], base, vma, record.b)
         elif was != vma.attached:
-            self._step(where, "attach" if vma.attached else "detach", base, vma, old, new)
+            event = "attach" if vma.attached else "detach"
+            self._step(record, event, base, vma, record.b)
 
-    def _death(self, where: tuple[int, int, int, int], base: int) -> None:
-        vma = self._vmas.get(base)
-        if vma is None or not base:
+    def _death(self, record: _Record) -> None:
+        vma = self._vmas.get(record.b)
+        if vma is None:
             return
         event = "release" if vma.dead else "free"
         vma.dead = True
-        self._step(where, event, base, vma, 0, 0)
+        self._step(record._replace(c=0), event, record.b, vma, 0)
 
     def _set(self, vma: _Vma, watch: int, value: int) -> None:
         if watch == Watch.VMA_DETACHED:
@@ -183,25 +184,10 @@ class _Lives:
         else:
             setattr(vma, FIELDS[watch], value)
 
-    def _step(
-        self,
-        where: tuple[int, int, int, int],
-        event: str,
-        base: int,
-        vma: _Vma,
-        old: int,
-        new: int,
-    ) -> None:
-        state = (vma.start, vma.end, vma.mm, vma.flags, vma.page_prot, vma.attached)
-        self.steps.append(Step(*where, event, base, vma.generation, old, new, *state))
+    def _step(self, record: _Record, event: str, base: int, vma: _Vma, old: int) -> None:
+        about = (event, base, vma.generation, old, record.c)
+        self.steps.append(Step(*record[:4], *about, *_state(vma)))
 
 
-def _state(vma: _Vma) -> dict[str, int]:
-    return {
-        "start": vma.start,
-        "end": vma.end,
-        "mm": vma.mm,
-        "flags": vma.flags,
-        "page_prot": vma.page_prot,
-        "attached": vma.attached,
-    }
+def _state(vma: _Vma) -> tuple[int, int, int, int, int, bool]:
+    return vma.start, vma.end, vma.mm, vma.flags, vma.page_prot, vma.attached

@@ -25,6 +25,7 @@ from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import groups, plan, plan_groups
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
+from shootdown.kernel.groups.base import Group
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
@@ -194,7 +195,7 @@ def _groups(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def _constants(facts: KernelFacts, group: groups.Group) -> dict[str, int]:
+def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
     """The group's enumerators that the kernel has."""
     return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 

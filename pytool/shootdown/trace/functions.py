@@ -140,6 +140,7 @@ Function = IntEnum(  # not a class: there, names with two underscores would be c
         "get_user_pages_fast": 174,
         "get_user_pages_remote": 175,
         "__gup_longterm_locked": 176,
+        "try_get_folio": 177,
         # Life of pages and tables.
         "free_unref_page_commit": 180,
         "free_unref_page": 181,

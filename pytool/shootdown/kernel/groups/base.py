@@ -109,7 +109,7 @@ VMA_LIFE: Final = (
     # lock of the VMA (kernel/fork.c): by the callback, which may have __vm_area_free() inlined, or
     # at once where nobody can read any more (exit_mmap). Watching ends where the memory goes back.
     Traced(Function.vm_area_free, 1, at_entry=_UNWATCH_VMA, unless="__vm_area_free"),
-    Traced(Function.__vm_area_free, 1, at_entry=_UNWATCH_VMA),
+    Traced(Function["__vm_area_free"], 1, at_entry=_UNWATCH_VMA),
     Traced(
         Function.vm_area_free_rcu_cb, 1, at_entry=_UNWATCH_VMA, embedded="vm_area_struct.vm_rcu"
     ),

@@ -31,10 +31,10 @@ GROUP: Final = Group(
     name="gup",
     text="GUP and GUP-fast calls, and each page referenced, pinned or unpinned",
     functions=(
-        Traced(Function.__get_user_pages, 4),
+        Traced(Function["__get_user_pages"], 4),
         Traced(Function.internal_get_user_pages_fast),
         Traced(Function.gup_fast_fallback),
-        Traced(Function.__gup_longterm_locked, 4),
+        Traced(Function["__gup_longterm_locked"], 4),
         *(
             Traced(function)
             for function in (
@@ -48,6 +48,8 @@ GROUP: Final = Group(
         # Of a folio until 6.1 and from 6.11 on; the one for GUP-fast takes a page.
         Traced(Function.try_grab_folio, 3, _HEAD),
         Traced(Function.try_grab_folio_fast, 3, _HEAD),
+        # What those two end with where they take a plain reference: its result is theirs.
+        Traced(Function.try_get_folio, 2),
         Traced(Function.folio_add_pin, 1),
         Traced(Function.folio_add_pins, 2),
         Traced(Function.gup_put_folio),

@@ -20,13 +20,11 @@ GROUP: Final = Group(
     functions=(
         *VMA_LIFE,
         # Out of line from 6.15 on: the writer that has to wait for readers is in there.
-        Traced(Function.__vma_start_write, 2),
-        Traced(Function.__vma_start_exclude_readers, 1),
+        Traced(Function["__vma_start_write"], 2),
+        Traced(Function["__vma_start_exclude_readers"], 1),
     ),
     words=(
-        Word(
-            Watch.VMA_LOCK, Set.VMA, "vma_lock.lock.count", via="vm_area_struct.vm_lock", size=8
-        ),
+        Word(Watch.VMA_LOCK, Set.VMA, "vma_lock.lock.count", via="vm_area_struct.vm_lock", size=8),
         Word(Watch.VMA_REFCNT, Set.VMA, "vm_area_struct.vm_refcnt"),
         Word(Watch.VMA_LOCK_SEQ, Set.VMA, "vm_area_struct.vm_lock_seq"),
         Word(Watch.VMA_DETACHED, Set.VMA, "vm_area_struct.detached"),
