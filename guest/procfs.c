@@ -43,6 +43,18 @@ uint64_t procfs_vmas(void)
 	return count;
 }
 
+uint64_t procfs_flagged(const char *name)
+{
+	static const char head[] = "VmFlags:";
+	char *text = read_all("/proc/self/smaps"), *save;
+	char word[4] = { ' ', name[0], name[1], '\0' };
+	uint64_t count = 0;
+
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		count += !strncmp(line, head, sizeof(head) - 1) && strstr(line, word);
+	return count;
+}
+
 void procfs_populate(void)
 {
 	char *text = read_all("/proc/self/maps"), *save;

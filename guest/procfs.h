@@ -8,6 +8,9 @@
 /* VMAs of the calling process; the gate page of x86, which is none, is left out. */
 uint64_t procfs_vmas(void);
 
+/* Those of them that have the flag @name of two letters in /proc/self/smaps. */
+uint64_t procfs_flagged(const char *name);
+
 /* Make every private page that the process may write its own: no fork's sharing is left. */
 void procfs_populate(void);
 

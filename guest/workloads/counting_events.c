@@ -53,6 +53,7 @@ enum {
 
 struct result {
 	uint64_t vmas_before, vmas_after, faults, pinned, unpinned;
+	uint64_t pfnmap, softdirty; /* VMAs with the flag, after it */
 };
 
 static struct stage {
@@ -273,6 +274,8 @@ static struct result measure(const struct phase *phase)
 	result.pinned = procfs_vmstat("nr_foll_pin_acquired") - pinned;
 	result.unpinned = procfs_vmstat("nr_foll_pin_released") - unpinned;
 	result.vmas_after = procfs_vmas();
+	result.pfnmap = procfs_flagged("pf");
+	result.softdirty = procfs_flagged("sd");
 	return result;
 }
 
@@ -343,6 +346,8 @@ static int run(const struct job *job)
 		report(results[i].faults, "%s.faults", phases[i].name);
 		report(results[i].pinned, "%s.pinned", phases[i].name);
 		report(results[i].unpinned, "%s.unpinned", phases[i].name);
+		report(results[i].pfnmap, "%s.pfnmap", phases[i].name);
+		report(results[i].softdirty, "%s.softdirty", phases[i].name);
 	}
 	return STATUS_OK;
 }

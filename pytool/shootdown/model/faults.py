@@ -78,7 +78,7 @@ class Fault:
     sp: int = 0
     worked: bool = False
     """Whether the handler went on to look for a VMA or to refuse."""
-    access: Access = Access(False, False, False)
+    access: Access = field(default_factory=lambda: Access(False, False, False))
     vma: int = 0
     """The last VMA that was found; 0 for none."""
     tries: list[tuple[str, bool]] = field(default_factory=list)

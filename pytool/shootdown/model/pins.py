@@ -1,10 +1,11 @@
 """GUP: which pages the kernel took a reference of or pinned, for whom, and how many pins are left.
 
-A page is taken in ``try_grab_page``, ``try_grab_folio`` or ``try_grab_folio_fast``, and given back
-in ``gup_put_folio``; ``folio_add_pin`` adds to what is there (mm/gup.c). Where a compiler put
-``gup_put_folio`` into ``unpin_user_page``, ``unpin_user_folio`` or ``unpin_folio``, no call of it is
-seen within these, and they are the event themselves. Which bit of the flags is FOLL_PIN the kernel's
-types tell; up to 6.2 it is a macro, and what ``gup_put_folio`` is given by unpin functions is it.
+A page is taken in ``try_grab_page``, ``try_grab_folio`` or ``try_grab_folio_fast``, and given
+back in ``gup_put_folio``; ``folio_add_pin`` adds to what is there (mm/gup.c). Where a compiler put
+``gup_put_folio`` into ``unpin_user_page``, ``unpin_user_folio`` or ``unpin_folio``, no call of it
+is seen within these, and they are the event themselves. Which bit of the flags is FOLL_PIN the
+kernel's types tell; up to 6.2 it is a macro, and what ``gup_put_folio`` is given by unpin functions
+is it.
 
 Pins of the zero page are counted here and not by the kernel (``is_zero_folio``).
 """

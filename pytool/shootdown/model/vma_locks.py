@@ -1,7 +1,7 @@
 """The history of every per-VMA lock, in the two forms there are, and of ``mm_lock_seq``.
 
-From 6.4 to 6.14 a lock is a rw_semaphore of its own, read by ``locks``. Its readers are those of the
-VMA; a writer takes it only to wait for them, stores ``vm_lock_seq`` and gives it back at once
+From 6.4 to 6.14 a lock is a rw_semaphore of its own, read by ``locks``. Its readers are those of
+the VMA; a writer takes it only to wait for them, stores ``vm_lock_seq`` and gives it back at once
 (include/linux/mm.h, ``vma_start_write``). From 6.15 on the word is ``vm_refcnt``
 (include/linux/mm_types.h)::
 

@@ -153,7 +153,7 @@ class _Lives:
         if vma is None or at is None or vma.dead or record.id not in (*FIELDS, *_ATTACHMENT):
             return
         self._set(vma, record.id, record.c)
-        self.steps[at] = Step(*self.steps[at][:_STATE], *_state(vma))
+        self.steps[at] = Step._make((*self.steps[at][:_STATE], *_state(vma)))
 
     def _change(self, record: _Record) -> None:
         base, watch = record.d, record.id
@@ -186,7 +186,7 @@ class _Lives:
 
     def _step(self, record: _Record, event: str, base: int, vma: _Vma, old: int) -> None:
         about = (event, base, vma.generation, old, record.c)
-        self.steps.append(Step(*record[:4], *about, *_state(vma)))
+        self.steps.append(Step._make((*record[:4], *about, *_state(vma))))
 
 
 def _state(vma: _Vma) -> tuple[int, int, int, int, int, bool]:

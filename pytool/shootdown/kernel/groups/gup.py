@@ -25,7 +25,7 @@ FLAGS: Final = tuple(
 """Enumerators of enumerations without a name (include/linux/mm_types.h, mm/internal.h); up to 6.2
 they are macros, which no types tell of."""
 _HEAD: Final = ((0, "page.compound_head"), (0, "page.compound_info"))
-"""Where a tail page says which page is its head; a page is its own where there is no such member."""
+"""Where a tail page says which page is its head."""
 
 GROUP: Final = Group(
     name="gup",

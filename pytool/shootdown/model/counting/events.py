@@ -1,9 +1,9 @@
 """What event groups show of each phase of the guest ``counting_events``, as counts by name.
 
 Counted is what the workload's own task did between the marks of a phase. Names: ``vma STEP``
-(``vmas``), ``lock CHANGE`` (``vma_locks``), ``fault ...`` and ``attempt ...`` (``faults``), ``gup ...``
-and ``pin EVENT`` (``gup``, in references), and for each record of a function or of a birth its kind
-and its name, so that no record can be missing unnoticed.
+(``vmas``), ``lock CHANGE`` (``vma_locks``), ``fault ...`` and ``attempt ...`` (``faults``),
+``gup ...`` and ``pin EVENT`` (``gup``, in references), and for each record of a function or of a
+birth its kind and its name, so that no record can be missing unnoticed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from shootdown.trace.types import Events
 
 _FUNCTIONS: Final = range(120, 240)
 """Numbers of the functions of these groups (``trace.functions``)."""
-_BY_OTHERS: Final = ("vm_area_free_rcu_cb",)
-"""What an interrupt may do in the task's place, of whatever it freed before."""
+UNCOUNTED: Final = ("vm_area_free_rcu_cb", "gup_put_folio", "try_get_folio")
+"""What an interrupt may do in the task's place, of whatever was freed before; and what a compiler
+may have put into its callers. Of these each beginning must have its end (``unpaired``)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,21 @@ class Phase:
     def __contains__(self, seq: int) -> bool:
         """Whether an event of the task with this number belongs to it."""
         return self.first < seq < self.end
+
+
+def unpaired(events: Events, known: Known) -> int:
+    """Ends without a beginning and beginnings without an end, and breaks in the values of words."""
+    found = faults.faults(events).unpaired + pins.gup(events, known).unpaired
+    return found + vma_locks.history(events).breaks + _tree_breaks(events)
+
+
+def _tree_breaks(events: Events) -> int:
+    """Changes of a tree's root that do not begin with what the one before left."""
+    kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    mine = events[kinds & (events["id"] == Watch.MM_TREE)]
+    mine = mine[np.lexsort((mine["seq"], mine["a"]))]
+    same = (mine["a"][1:] == mine["a"][:-1]) & (mine["kind"][1:] == Kind.WATCH)
+    return int((same & (mine["b"][1:] != mine["c"][:-1])).sum())
 
 
 def phases(events: Events, known: Known) -> list[Phase]:
@@ -141,5 +157,5 @@ class _Counter:
         tasks = Current(events).of(kept).tolist()
         for kind, id, seq, task in zip(*columns, tasks, strict=True):
             name = Watch(id).name if kind == Kind.WATCH_INIT else NAMES.get(id, str(id))
-            if name not in _BY_OTHERS:
+            if name not in UNCOUNTED:
                 self.count(seq, task, f"{Kind(kind).name} {name}")
