@@ -174,6 +174,8 @@ class _Record(NamedTuple):
 class _Frame:
     id: int
     sp: int
+    by: int
+    """The function that this one is in the place of, by jumps: itself when there was none."""
     call: Call | None = None
     pin: Pin | None = None
     puts: int = 0
@@ -195,6 +197,9 @@ class _Reader:
         self._stacks: dict[int, list[_Frame]] = {}
         self._tails: dict[int, _Tail] = {}
         """By task."""
+        self._jumps: dict[int, tuple[int, int]] = {}
+        """By task, the stack pointer of the function it left last by a jump, and whose place that
+        one had."""
         self._true = False
         self._zero: list[Pin] = []
         """Of try_grab_page, what returned 0: false until 6.1, success from then on."""
@@ -235,8 +240,10 @@ class _Reader:
             self._gup.unpaired += 1
 
     def _enter(self, frames: list[_Frame], record: _Record, values: tuple[int, ...]) -> None:
-        frame = _Frame(record.id, record.a)
-        by = frames[0].id if frames else 0
+        jumped = self._jumps.pop(record.task, (0, 0))
+        before = jumped[1] if jumped[0] == record.a else 0
+        frame = _Frame(record.id, record.a, before or record.id)
+        by = frames[0].by if frames else before
         if record.id in CALLS:
             shift = 1 if record.id == Function["__get_user_pages"] else 0
             mm = values[0] if shift else 0
@@ -276,6 +283,8 @@ class _Reader:
 
     def _exit(self, frame: _Frame, record: _Record) -> None:
         pin = frame.pin
+        if record.flags & Flag.TAIL:
+            self._jumps[record.task] = (frame.sp, frame.by)
         if frame.call:
             frame.call.end = record.seq
             frame.call.result = (record.b & _HALF ^ 1 << 31) - (1 << 31)
