@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
+from shootdown import arch
 from shootdown.arch.base import Arch
 from shootdown.kernel import mutations
 from shootdown.kernel.facts import KernelFacts
@@ -13,8 +15,7 @@ from tests.kernel import forms
 
 _ENDBR64: Final = bytes.fromhex("f30f1efa")
 _RET: Final = b"\xc3"
-_AROUND: Final = 64
-"""Bytes from a change on that are in the file once."""
+_PAGE: Final = 4096
 
 FILE: Final = {"x86_64": "vmlinux", "arm64": "Image"}
 """A form in which the kernel is not compressed, so that it boots after a change."""
@@ -36,22 +37,28 @@ def renamed(known: KernelFacts) -> bytes:
 def flushless(known: KernelFacts) -> bytes:
     """A bad kernel, as if it had been built without its flush (``mutations.no_flush``)."""
     data = bytearray(plain(known))
-    for va, new in _changes(known):
-        around = known.image.read(va, _AROUND)
-        assert data.count(around) == 1
-        at = data.find(around)
+    for va, old, new in _changes(known):
+        at = _offset(known, data, va)
+        assert data[at : at + len(old)] == old
         data[at : at + len(new)] = new
     return bytes(data)
 
 
-def _changes(known: KernelFacts) -> list[tuple[int, bytes]]:
+def _offset(known: KernelFacts, data: bytearray, va: int) -> int:
+    """Where in the file the byte at ``va`` is: each segment is in one piece."""
+    segment = next(part for part in known.image.segments if part.va <= va < part.end)
+    return data.index(segment.data[:_PAGE]) + va - segment.va
+
+
+def _changes(known: KernelFacts) -> list[tuple[int, bytes, bytes]]:
+    """VA, old and new content."""
     if known.arch == "arm64":
-        return [(patch.va, patch.new) for patch in mutations.no_flush(known)]
+        return [(patch.va, patch.old, patch.new) for patch in mutations.no_flush(known)]
     va = known.va("flush_tlb_mm_range")
     if known.image.read(va, 4) == _ENDBR64:
         va += len(_ENDBR64)
     # ftrace looks at its 5 bytes when it starts, and complains about others.
-    return [(va + 5, _RET)]
+    return [(va + 5, known.image.read(va + 5, 1), _RET)]
 
 
 def git(place: Path, *words: str) -> str:
@@ -86,3 +93,14 @@ def repository(place: Path, which: Arch) -> list[str]:
         git(place, "commit", "--quiet", "--message", title)
         commits.append(git(place, "rev-parse", "HEAD").strip())
     return commits
+
+
+def main() -> None:
+    """``python -m tests.cli.kernels DIRECTORY [ARCH]``: a repository to try a bisection in."""
+    place, name = Path(sys.argv[1]), (*sys.argv[2:], "x86_64")[0]
+    repository(place, arch.get(name))
+    print(git(place, "log", "--oneline", "--reverse"), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +22,18 @@ FIRST_BAD = 5
 BROKEN_BUILD = 3
 
 
-@pytest.mark.parametrize("name", arch.names())
-def test_the_commit_that_lost_the_flush_is_found(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits = kernels.repository(tmp_path / "linux", arch.get(name))
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the repository goes. It is large, and pytest would keep it."""
     monkeypatch.setenv("SHOOTDOWN_CACHE", str(tmp_path / "cache"))
-    place = tmp_path / "linux"
+    yield tmp_path / "linux"
+    for large in ("linux", "cache"):
+        shutil.rmtree(tmp_path / large, ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", arch.names())
+def test_the_commit_that_lost_the_flush_is_found(name: str, place: Path) -> None:
+    commits = kernels.repository(place, arch.get(name))
     git(place, "bisect", "start", commits[-1], commits[0])
     words = [sys.executable, "-m", "shootdown.cli", "bisect", "--build", "make --silent"]
     words += ["--kernel", kernels.FILE[name], "--workload", "map_fixed", "--iterations", "60"]

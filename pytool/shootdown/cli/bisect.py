@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where run directories go (default: runs)"
     )
-    options.add_report(parser)
+    options.add_report(parser, default="")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -61,7 +61,9 @@ def execute(args: argparse.Namespace) -> int:
     here = directory.create_numbered(args.out or options.RUNS, _commit() or experiment.arch)
     tell(f"run directory {here.path}")
     result = run.perform(experiment, here, tell)
-    options.show(args, result)
+    if args.format or args.json:  # git prints much as it is
+        options.show(args, result)
+    tell(f"see {here.report}")
     if args.expect:
         _demand(args.expect, result)
     return result.exit_code

@@ -133,10 +133,13 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
-    """What is printed."""
+def add_report(parser: argparse.ArgumentParser, default: str = "text") -> None:
+    """What is printed; by ``default`` none for an empty string."""
     parser.add_argument(
-        "--format", choices=("text", "ktap"), default="text", help="report printed (default: text)"
+        "--format",
+        choices=("text", "ktap"),
+        default=default,
+        help=f"report printed (default: {default or 'none'})",
     )
     add_json(parser)
 
