@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.rmtree(tmp_path / large, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", arch.names())
+@pytest.mark.parametrize("name", ["x86_64", pytest.param("arm64", marks=pytest.mark.slow)])
 def test_the_commit_that_lost_the_flush_is_found(name: str, place: Path) -> None:
     commits = kernels.repository(place, arch.get(name))
     git(place, "bisect", "start", commits[-1], commits[0])
