@@ -18,7 +18,7 @@ class Needs:
     members: tuple[str, ...]
     """Structure members, as ``Btf.member`` takes them."""
     constants: tuple[str, ...] = ()
-    """Enumerators, as ``enum.NAME``."""
+    """Enumerators, as ``enum.NAME``, and positions of parameters, as ``function.PARAMETER``."""
 
     def __add__(self, other: Needs) -> Needs:
         return Needs(
@@ -40,6 +40,7 @@ _COMMON: Final = Needs(
         "pgd_alloc",
         "pgd_free",
         "__switch_to",
+        "mem_section",
     ),
     members=(
         "mm_struct.pgd",
@@ -59,6 +60,11 @@ _COMMON: Final = Needs(
         "task_struct.signal",
         "task_struct.thread_node",
         "signal_struct.thread_head",
+    ),
+    constants=(
+        "pageflags.PG_head",
+        "alloc_pages_bulk_noprof.page_array",
+        "__alloc_pages_bulk.page_array",
     ),
 )
 

@@ -6,11 +6,19 @@ import difflib
 from typing import Final
 
 from shootdown.errors import UsageError
-from shootdown.kernel.groups import asid, functions, lock_waits, shootdowns
+from shootdown.kernel.groups import asid, functions, lock_waits, pages, ptl, shootdowns
 from shootdown.kernel.groups.base import Group
 
 GROUPS: Final[dict[str, Group]] = {
-    group.name: group for group in (functions.GROUP, shootdowns.GROUP, asid.GROUP, lock_waits.GROUP)
+    group.name: group
+    for group in (
+        functions.GROUP,
+        shootdowns.GROUP,
+        asid.GROUP,
+        lock_waits.GROUP,
+        ptl.GROUP,
+        pages.GROUP,
+    )
 }
 """By name."""
 DEFAULT: Final[tuple[str, ...]] = ()
