@@ -22,6 +22,9 @@ class Listener:
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """A store made a user leaf valid, or changed it."""
 
+    def stored(self, root: int, event: Event) -> None:
+        """A slot of a user table was written (PTE_WRITE), whatever it meant; before what it did."""
+
     def linked(self, table: int, event: Event) -> None:
         """The page at a PA has become a table of user space."""
 

@@ -146,6 +146,7 @@ class Machine:
     def _pte_write(self, event: Event) -> None:
         root = self.space.root_of(event.a)
         if root:
+            self._tell("stored", root, event)
             self._take_away(root, event)
         self.space.apply(event)
         mmu = self.arch.mmu

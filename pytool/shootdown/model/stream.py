@@ -21,6 +21,7 @@ _VA: Final = (
     ("d", (Kind.TABLE_SLOT, Kind.PTE_WRITE)),
 )
 _WATCHES: Final = (Kind.WATCH, Kind.WATCH_INIT)
+_LOCKS: Final = (Watch.MMAP_LOCK, Watch.PTL, Watch.MM_PAGE_TABLE_LOCK)
 
 
 class Trace(Protocol):
@@ -73,13 +74,14 @@ def stream(events: Events, kinds: Iterable[int]) -> Iterator[Event]:
     """The events of the given kinds, in order; the others still count as predecessors.
 
     Left out are page tables of the kernel's half, whose translations no rule here speaks of (E13),
-    watched locks, which ``locks`` reads by itself, and accesses written at the end of the run for
-    their count only (``Flag.LAST``): their numbers say nothing about when they happened.
+    watched locks, which ``locks`` and ``ptl`` read by themselves, and accesses written at the end
+    of the run for their count only (``Flag.LAST``): their numbers say nothing about when they
+    happened.
     """
     wanted = np.isin(events["kind"], list(kinds))
     for field, kinds_with in _VA:
         wanted &= ~(np.isin(events["kind"], kinds_with) & (events[field] >> _SIGN == 1))
-    wanted &= ~(np.isin(events["kind"], _WATCHES) & (events["id"] == Watch.MMAP_LOCK))
+    wanted &= ~(np.isin(events["kind"], _WATCHES) & np.isin(events["id"], _LOCKS))
     wanted &= (events["kind"] != Kind.OBS) | (events["flags"] & Flag.LAST == 0)
     prev = previous(events)
     places = np.flatnonzero(wanted)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import UsageError
-from shootdown.model import locks
+from shootdown.model import locks, ptl
 from shootdown.model.entries import Call
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
@@ -21,11 +21,16 @@ from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aftermath import observed_pages
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Policy, Rule, RuleReport, Violation
+from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.trace.schema import FlushOp, Kind, Probe
 from shootdown.trace.types import Events
 
-RULES: Final[tuple[type[Rule], ...]] = (StaleAfterReturn, AliasedTranslation)
+RULES: Final[tuple[type[Rule], ...]] = (
+    StaleAfterReturn,
+    AliasedTranslation,
+    PteWriteUnlocked,
+)
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
 # What a TLB rule cannot do without: otherwise it is not armed.
@@ -58,7 +63,13 @@ class CheckReport:
         return not any(self.coverage.get(name) for name in _DOUBTS)
 
 
-_DOUBTS: Final = ("lock:broken chain", "lock:strange", "audit mismatch", "flush:not modelled")
+_DOUBTS: Final = (
+    "lock:broken chain",
+    "ptl:broken",
+    "lock:strange",
+    "audit mismatch",
+    "flush:not modelled",
+)
 
 
 def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> CheckReport:
@@ -69,11 +80,13 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
     chosen = _policy(policy)
     events = trace.events()
     pages = observed_pages(events)
+    held = ptl.read(events)
     machine = Machine(arch or trace.arch)
     armed = set(_NEEDED) <= set(np.unique(events["kind"]).tolist()) and _has_calls(events)
     rules: list[Rule] = [
         StaleAfterReturn(machine, pages, armed=armed),
         AliasedTranslation(machine, armed=armed and chosen == "glisse"),
+        PteWriteUnlocked(machine, held, events, armed=armed),
     ]
     meter, observers, calls = WindowMeter(machine), Observers(machine, pages), _Calls(machine)
     for listener in (*rules, meter, observers, calls):
@@ -93,7 +106,7 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
             for name, threads in observers.seen.items()
         },
         locks=history,
-        coverage=_coverage(machine, calls, history, events),
+        coverage=_coverage(machine, calls, history, events) | _ptl_coverage(held),
         tasks=tuple(sorted(machine.tasks.named())),
     )
 
@@ -129,6 +142,10 @@ def _in_order(reports: Iterable[RuleReport]) -> list[Violation]:
 
 def _loud_first(name: str) -> tuple[bool, str]:
     return name != "mmap(MAP_FIXED)", name
+
+
+def _ptl_coverage(held: ptl.Ptl) -> dict[str, int]:
+    return {"ptl:held": len(held.holds), "ptl:broken": held.breaks} if held.recorded else {}
 
 
 def _coverage(

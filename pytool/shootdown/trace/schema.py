@@ -146,8 +146,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.EXIT: "a kernel function is about to return; id=Function, a=stack pointer (that of its "
     "ENTER), b=result register",
     Kind.PAGE_FREED: "frames that user memory or a page table was in go back to the allocator; "
-    "id=Function, a=PA of the first, b=frames of the block, c=bits of Use, d=how many of the frames "
-    "had such a use",
+    "id=Function, a=PA of the first, b=frames of the block, c=bits of Use, d=how many of the "
+    "frames had such a use",
     Kind.PAGE_ALLOCATED: "frames that user memory or a page table was in are allocated again; as "
     "PAGE_FREED",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",

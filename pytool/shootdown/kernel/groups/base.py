@@ -42,8 +42,8 @@ class Traced:
     for members at a function."""
     at_entry: tuple[str, ...] = ()
     """Further actions, in the plan's grammar. ``{0}`` is the register of the first argument,
-    ``{stack}`` the stack pointer, ``{struct.member}`` a member's offset, ``{function.parameter}`` the
-    register of a parameter; an action that names what the kernel does not have is left out."""
+    ``{stack}`` the stack pointer, ``{struct.member}`` a member's offset, ``{function.parameter}``
+    the register of a parameter; an action that names what the kernel does not have is left out."""
     at_return: tuple[str, ...] = ()
     """Further actions at returns; ``{result}`` is the register of the result, too."""
     silent: bool = False
