@@ -18,7 +18,7 @@ class Needs:
     members: tuple[str, ...]
     """Structure members, as ``Btf.member`` takes them."""
     constants: tuple[str, ...] = ()
-    """Enumerators, as ``enum.NAME``, and positions of parameters, as ``function.PARAMETER``."""
+    """Enumerators, as ``enum.NAME``."""
 
     def __add__(self, other: Needs) -> Needs:
         return Needs(
@@ -60,11 +60,6 @@ _COMMON: Final = Needs(
         "task_struct.signal",
         "task_struct.thread_node",
         "signal_struct.thread_head",
-    ),
-    constants=(
-        "pageflags.PG_head",
-        "alloc_pages_bulk_noprof.page_array",
-        "__alloc_pages_bulk.page_array",
     ),
 )
 

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.pagetables import PAGE_SIZE
-from shootdown.trace.schema import Kind, Probe, Watch
+from shootdown.model.running import Running
+from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
 WORDS: Final = (Watch.PTL, Watch.MM_PAGE_TABLE_LOCK)
@@ -150,7 +151,7 @@ def read(events: Events) -> Ptl:
     early = _held_before(mine, rows[lone])
     breaks = int((~ended[takes]).sum() - unlinked) + int((~early).sum())
     holds = holds[np.argsort(holds["acquire"], kind="stable")]
-    holds["task"] = _tasks(events, holds)
+    holds["task"] = Running(events).tasks(holds["cpu"], holds["acquire"])
     return Ptl(holds, max(breaks, 0))
 
 
@@ -208,18 +209,3 @@ def _held_before(mine: Events, lone: Events) -> npt.NDArray[np.bool_]:
     words = np.unique(inits["a"])
     found: npt.NDArray[np.bool_] = np.isin(lone["a"], words)
     return found
-
-
-def _tasks(events: Events, holds: Holds) -> npt.NDArray[np.uint64]:
-    """Who ran on the CPU when the hold began."""
-    tasks = np.zeros(len(holds), np.uint64)
-    probes = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.TASK_SWITCH)
-    switches = events[probes]
-    for cpu in np.unique(holds["cpu"]).tolist():
-        mine = switches[switches["cpu"] == cpu]
-        which = np.flatnonzero(holds["cpu"] == cpu)
-        when = np.where(holds["acquire"][which] > 0, holds["acquire"][which], 0)
-        at = np.searchsorted(mine["seq"], when) - 1
-        known = at >= 0
-        tasks[which[known]] = mine["a"][at[known]]
-    return tasks

@@ -51,6 +51,19 @@ class Traced:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Code that runs with interrupts off inside a function.
+
+    Where it is no function of its own, it is recorded like one: ENTER behind the instruction that
+    turns interrupts off, EXIT, without a result, at those that turn them on.
+    """
+
+    function: Function
+    within: Function
+    """Where the compiler put it."""
+
+
+@dataclass(frozen=True)
 class Word:
     """A watched word of every object of a set."""
 
@@ -81,6 +94,7 @@ class Group:
     text: str
     """What it tells, one line."""
     functions: tuple[Traced, ...] = ()
+    sections: tuple[Section, ...] = ()
     words: tuple[Word, ...] = ()
     percpu: tuple[PerCpuWord, ...] = ()
     variables: tuple[GlobalWord, ...] = ()
@@ -88,7 +102,9 @@ class Group:
     """Further lines of the plan. Raises InfraError when the kernel lacks what they need: the group
     is refused. Lines that several groups give alike are in the plan once."""
     more_members: tuple[str, ...] = ()
-    """Members that ``extra`` looks up."""
+    """Members that ``extra`` and actions look up."""
+    constants: tuple[str, ...] = ()
+    """``enum.NAME`` and ``function.PARAMETER`` that they look up."""
     needs: tuple[tuple[str, ...], ...] = ()
     """Functions (by name) or members; of each tuple the kernel must have one, or the group is
     refused."""

@@ -67,6 +67,7 @@ _MANY: Final = (
     ),
     Traced(Function["free_unref_page_list"], at_entry=("freed_list {0} {page.lru}",), silent=True),
 )
+_BULK_NAMES: Final = ("alloc_pages_bulk_noprof", "__alloc_pages_bulk")
 _BULK: Final = tuple(
     Traced(
         Function[name],
@@ -74,41 +75,43 @@ _BULK: Final = tuple(
         at_return=("allocated_array kept:{stack} {result}",),
         silent=True,
     )
-    for name in ("alloc_pages_bulk_noprof", "__alloc_pages_bulk")
+    for name in _BULK_NAMES
 )
 
 
-def _lines(facts: KernelFacts) -> Iterator[str]:
+def lines(facts: KernelFacts) -> Iterator[str]:
     """Where the frames' structures are, and how they say their order."""
     yield from page_structs.pages(facts)
     yield from page_structs.compound(facts)
 
 
+LIFE: Final = (*_FREED, *_MANY, *_ALLOCATED, *_PREPARED, _NOLOCK, *_BULK)
+"""What tells of frames, for other groups too that have ``lines``, ``MEMBERS`` and ``CONSTANTS``."""
+MEMBERS: Final = (
+    *page_structs.MEMBERS,
+    "page.flags",
+    "page.lru",
+    *page_structs.ORDER,
+    "folio_batch.folios",
+)
+CONSTANTS: Final = ("pageflags.PG_head", *(f"{name}.page_array" for name in _BULK_NAMES))
+NEEDS: Final = (
+    ("mem_section",),
+    ("free_unref_page", "__free_frozen_pages"),
+    ("free_unref_folios", "free_unref_page_list"),
+    ("get_page_from_freelist",),
+)
+
 GROUP: Final = Group(
     name="pages",
     text="frames of user memory and page tables: freed to the allocator, allocated again",
     functions=(
-        *_FREED,
-        *_MANY,
-        *_ALLOCATED,
-        *_PREPARED,
-        _NOLOCK,
-        *_BULK,
+        *LIFE,
         Traced(Function["free_huge_folio"], 1),
         Traced(Function["free_huge_page"], 1),
     ),
-    extra=_lines,
-    more_members=(
-        *page_structs.MEMBERS,
-        "page.flags",
-        "page.lru",
-        *page_structs.ORDER,
-        "folio_batch.folios",
-    ),
-    needs=(
-        ("mem_section",),
-        ("free_unref_page", "__free_frozen_pages"),
-        ("free_unref_folios", "free_unref_page_list"),
-        ("get_page_from_freelist",),
-    ),
+    extra=lines,
+    more_members=MEMBERS,
+    constants=CONSTANTS,
+    needs=NEEDS,
 )
