@@ -8,6 +8,7 @@
  * The pages lie in a block whose table exists already and survives; the tables that come and go
  * hang below tables that do.
  */
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
@@ -118,9 +119,17 @@ static struct result measure(struct stage *stage, const struct phase *phase)
 	return result;
 }
 
-/* Tables may be freed a grace period later: let that be over before the next iteration. */
+/*
+ * Tables may be freed a grace period later, and new pages wait in batches of each CPU, which hold
+ * them: let that be over before the next iteration.
+ */
 static void settle(void)
 {
+	int file = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	if (file < 0 || write(file, "1", 1) != 1)
+		die("drop_caches");
+	close(file);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	usleep(SETTLE_US);
 }

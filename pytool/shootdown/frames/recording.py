@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from shootdown.errors import InfraError, UsageError
-from shootdown.frames import parquet
+from shootdown.frames import memory, parquet
 from shootdown.frames.column import Table
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
@@ -26,7 +26,8 @@ from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.reader import Trace as Reader
 
 ALL: Final[dict[str, Table]] = {
-    table.name: table for table in sorted((*TABLES, LOCKS), key=lambda table: table.name)
+    table.name: table
+    for table in sorted((*TABLES, *memory.TABLES, LOCKS), key=lambda table: table.name)
 }
 """Every table by its name."""
 
@@ -45,11 +46,15 @@ class Trace:
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
+    pages: pd.DataFrame
     ptes: pd.DataFrame
+    ptls: pd.DataFrame
     returns: pd.DataFrame
     roots: pd.DataFrame
     switches: pd.DataFrame
     syscalls: pd.DataFrame
+    table_frees: pd.DataFrame
+    walkers: pd.DataFrame
     watches: pd.DataFrame
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -93,6 +93,14 @@ def mapped_while_free(events: Events, lives: Lives, mmu: Mmu) -> list[int]:
     return found
 
 
+def mapped(events: Events, mmu: Mmu) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """PAs of frames that stores made a user slot of level 1 map, and the stores' numbers."""
+    user = events["d"] >> np.uint64(63) == 0
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & user & (events["level"] == 1)]
+    firsts, ends = _targets(stores, mmu)
+    return firsts[firsts != ends], stores["seq"][firsts != ends]
+
+
 def _targets(stores: Events, mmu: Mmu) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """First PA and end PA (exclusive) that each store's new entry maps; equal when none."""
     pairs = np.stack([stores["c"], stores["level"].astype(np.uint64)], axis=1)
