@@ -15,23 +15,31 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from shootdown import arch as arches
 from shootdown.errors import InfraError, UsageError
-from shootdown.frames import parquet
+from shootdown.frames import memory, parquet
 from shootdown.frames.column import Table
 from shootdown.frames.faults import FAULT_ATTEMPTS, FAULTS
+from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, SHOOTDOWNS, lock_waits
 from shootdown.frames.gup import GUP, PINS
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
 from shootdown.frames.vmas import VMA_LOCKS, VMAS
 from shootdown.kernel.symbols import SymbolTable
+from shootdown.model.callstack import Timeline
 from shootdown.model.known import Known, known
 from shootdown.run.convert import symbols_of
 from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.reader import Trace as Reader
+from shootdown.trace.schema import DTYPE, Kind
 
-_GROUPED: Final = (FAULTS, FAULT_ATTEMPTS, VMAS, VMA_LOCKS, GUP, PINS)
+_GROUPS: Final = (
+    *(CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, lock_waits({})),
+    *(FAULTS, FAULT_ATTEMPTS, VMAS, VMA_LOCKS, GUP, PINS),
+)
 ALL: Final[dict[str, Table]] = {
-    table.name: table for table in sorted((*TABLES, LOCKS, *_GROUPED), key=lambda table: table.name)
+    table.name: table
+    for table in sorted((*TABLES, *memory.TABLES, LOCKS, *_GROUPS), key=lambda table: table.name)
 }
 """Every table by its name."""
 
@@ -44,22 +52,31 @@ class Trace:
     of docs/frames.md. Addresses are uint64.
     """
 
+    asids: pd.DataFrame
     barriers: pd.DataFrame
+    calls: pd.DataFrame
     fault_attempts: pd.DataFrame
     faults: pd.DataFrame
+    flush_requests: pd.DataFrame
     flushes: pd.DataFrame
     gup: pd.DataFrame
+    lock_waits: pd.DataFrame
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
+    pages: pd.DataFrame
     pins: pd.DataFrame
     ptes: pd.DataFrame
+    ptls: pd.DataFrame
     returns: pd.DataFrame
     roots: pd.DataFrame
+    shootdowns: pd.DataFrame
     switches: pd.DataFrame
     syscalls: pd.DataFrame
+    table_frees: pd.DataFrame
     vma_locks: pd.DataFrame
     vmas: pd.DataFrame
+    walkers: pd.DataFrame
     watches: pd.DataFrame
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -87,6 +104,24 @@ class Trace:
         names = np.array([self.symbols.at(va)[0] for va in places.tolist()], dtype=np.object_)
         values = pd.Categorical(names[which] if len(names) else names)
         return pd.Series(values, index=pc.index, name="function")
+
+    def operation(self, events: pd.DataFrame) -> pd.Series[str]:
+        """What each event's CPU was inside of: functions, the outermost first, ``>`` between.
+
+        ``events`` is any table of this trace. It is empty where nothing recorded was under way, and
+        everywhere without the group ``functions``.
+        """
+        keys = np.zeros(len(events), DTYPE)
+        keys["seq"], keys["cpu"] = events["seq"], events["cpu"]
+        numbers = self._timeline.of(keys)
+        names = [self._timeline.names(number) for number in range(len(self._timeline.stacks))]
+        values = pd.Categorical.from_codes(numbers.tolist(), categories=pd.Index(names))
+        return pd.Series(values, index=events.index, name="operation")
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        kinds = (Kind.ARMED, Kind.ENTER, Kind.EXIT, Kind.RET_USER, Kind.PROBE_MORE)
+        return Timeline(self.reader.select(*kinds))
 
     @cached_property
     def symbols(self) -> SymbolTable:
@@ -121,7 +156,8 @@ class Trace:
         kept: pd.DataFrame | None = self.__dict__.get(name)
         if kept is not None:
             return kept
-        return ALL[name].build(self.reader.select(*ALL[name].kinds), self._known)
+        table = lock_waits(self._syscalls) if name == "lock_waits" else ALL[name]
+        return table.build(self.reader.select(*table.kinds), self._known)
 
     @cached_property
     def _known(self) -> Known:
@@ -129,6 +165,12 @@ class Trace:
         if self._run is None or not self._run.command.is_file():
             return Known()
         return known(read_json(self._run.command))
+
+    @cached_property
+    def _syscalls(self) -> dict[str, int]:
+        """Numbers of system calls; none when it is not known which architecture ran."""
+        arch = read_json(self._run.command).get("arch") if self._run else None
+        return arches.get(arch).kernel.syscalls if arch else {}
 
     if not TYPE_CHECKING:  # else every misspelling would pass for a frame
 
