@@ -339,4 +339,6 @@ const struct sd_arch sd_arch_arm64 = {
 	/* arch/arm64/kernel/cpufeature.c: KPTI_NG_TEMP_VA, the last 2 MiB */
 	.scratch_va = -(1ull << 21),
 	.scratch_size = 1ull << 21,
+	/* arch/arm64/kernel/pi: 2 MiB, and what the place in RAM adds, segments of 64 KiB */
+	.slide_align = 1ull << 16,
 };

@@ -421,5 +421,6 @@ const struct sd_arch sd_arch_x86_64 = {
 	.root_va = root_va,
 	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */
 	.root_signed = true,
+	.slide_align = 1ull << 21, /* arch/x86/Kconfig: PHYSICAL_ALIGN is that or a multiple */
 	.hardware_bits = hardware_bits,
 };

@@ -39,7 +39,7 @@ class Machine:
 class Profile:
     """A named configuration of guest and CPU that differs from the default one.
 
-    Both mappings go from a word of the default to the words that stand in its place, in order.
+    The mappings go from a word of the default to the words that stand in its place, in order.
     """
 
     about: str
@@ -48,6 +48,8 @@ class Profile:
     """Kernel arguments."""
     cpu: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Properties of the CPU model."""
+    args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """QEMU arguments."""
     refused: str = ""
     """Why it cannot be recorded, a sentence; empty when it can."""
 

@@ -22,6 +22,7 @@ def apply(arch: Arch, names: str) -> Arch:
             arch.machine,
             cmdline=_replaced(arch.machine.cmdline, profile.cmdline),
             cpu=_replaced(arch.machine.cpu, profile.cpu),
+            args=_replaced(arch.machine.args, profile.args),
         )
         arch = replace(arch, machine=machine)
     return arch

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from shootdown.arch import Arch
 from shootdown.errors import InconclusiveError, InfraError
+from shootdown.kernel import anchor
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow
 from shootdown.model.tasks_walk import KernelSpace, Layout, mm_roots
-from shootdown.run import identity
+from shootdown.run import identity, locate
 from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
 from shootdown.vm.gdb import Gdb, attach
@@ -52,24 +53,46 @@ def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[s
 
     Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
     """
-    shadow = Shadow(arch.mmu)
-    unread: InconclusiveError | None = None
-    try:
-        for events in Trace(run.trace).iter_chunks():
-            shadow.apply(events)
-    except InconclusiveError as error:
-        unread = error  # perhaps because the plan was made for another kernel: that is said first
-    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
-    if unread:
-        raise unread
-    roots = _roots(stand, window, shadow, facts, arch)
+    shadow, recorded = _rebuild(run, arch)
+    place = locate.find(stand.memory, facts)
+    slide = place.slide if place else 0
+    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts, slide=slide)
+    _check_recorded(recorded, slide, facts)
+    roots = _roots(stand, window, shadow, facts, arch, slide)
     report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
     return {
         **asdict(report),
         "roots": len(roots),
+        "slide": slide,
         "inconsistencies": shadow.inconsistencies,
         "inconsistency_details": shadow.details,
     }
+
+
+def _rebuild(run: RunDir, arch: Arch) -> tuple[Shadow, int | None]:
+    """The tables of the trace, and the slide it was recorded with; None when it never began."""
+    shadow = Shadow(arch.mmu)
+    try:
+        trace = Trace(run.trace)
+    except InconclusiveError:  # perhaps because it is another kernel: that is to be said first
+        return shadow, None
+    for events in trace.iter_chunks():
+        shadow.apply(events)
+    return shadow, trace.slide
+
+
+def _check_recorded(recorded: int | None, slide: int, facts: KernelFacts) -> None:
+    if recorded is None:
+        raise InfraError(
+            f"nothing was recorded: the plugin never came upon {anchor.SYMBOL} and rest_init of "
+            f"{facts.path}, which runs {slide:#x} bytes above where it was linked; "
+            "boot it with nokaslr, and report this"
+        )
+    if recorded != slide:
+        raise InfraError(
+            f"the trace was recorded for a kernel moved by {recorded:#x} bytes, and the guest's "
+            f"memory shows one moved by {slide:#x}; report this"
+        )
 
 
 async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
@@ -85,7 +108,12 @@ async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
 
 
 def _roots(
-    stand: Stand, window: KernelSpace, shadow: Shadow, facts: KernelFacts, arch: Arch
+    stand: Stand,
+    window: KernelSpace,
+    shadow: Shadow,
+    facts: KernelFacts,
+    arch: Arch,
+    slide: int,
 ) -> list[Root]:
     # Only the number of levels is taken from the trace: registers tell it in ways of their own.
     loaded = [
@@ -98,8 +126,8 @@ def _roots(
         for cpu, registers in enumerate(stand.registers)
         for name, value in registers.items()
     ]
-    layout = _layout(facts)
-    kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
+    layout = _layout(facts, slide)
+    kernel = window.translate(window.word(facts.va("init_mm") + slide + layout.mm_pgd))
     space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
     mms = mm_roots(space, layout, user_levels=shadow.user_levels)
     return [*loaded, *mms, *_twins(mms, shadow)]
@@ -129,12 +157,12 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
             yield KernelSpace(stand.memory, arch.mmu, root, levels)
 
 
-def _layout(facts: KernelFacts) -> Layout:
+def _layout(facts: KernelFacts, slide: int) -> Layout:
     def task(member: str) -> int:
         return facts.member(f"task_struct.{member}").offset
 
     return Layout(
-        init_task=facts.va("init_task"),
+        init_task=facts.va("init_task") + slide,
         task_tasks=task("tasks"),
         task_thread_node=task("thread_node"),
         task_signal=task("signal"),

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"SHOOTDWN"
 HEADER_BYTES: Final = 4096
 RECORD_BYTES: Final = 64
@@ -42,7 +42,7 @@ FIELDS: Final = (
         "uint64_t",
         "guest instructions executed by all vCPUs so far, counted per translation block",
     ),
-    Field("pc", "<u8", "uint64_t", "VA of the instruction"),
+    Field("pc", "<u8", "uint64_t", "VA of the instruction; of the kernel's image, as it was linked"),
     Field("a", "<u8", "uint64_t", "see the kind"),
     Field("b", "<u8", "uint64_t", "see the kind"),
     Field("c", "<u8", "uint64_t", "see the kind"),
