@@ -38,6 +38,12 @@ def find(arch: Arch, name: str) -> Profile:
     return profile
 
 
+def lacking(arch: Arch, names: str) -> list[str]:
+    """Those of the names, with commas between, that only other architectures have."""
+    others = {n for other in architectures.names() for n in architectures.get(other).profiles}
+    return [name for name in names.split(",") if name in others - set(arch.profiles)]
+
+
 def _unknown(arch: Arch, name: str) -> str:
     others = [n for n in architectures.names() if name in architectures.get(n).profiles]
     if others:
