@@ -27,6 +27,8 @@ PROFILES: Final = [
         if not what.refused
     ),
     ("x86_64", "pti,la57"),
+    ("x86_64", "kaslr,pti,la57"),
+    ("arm64", "kaslr,kpti"),
 ]
 
 
@@ -47,9 +49,9 @@ def test_profile(arch: str, profile: str, tmp_path: Path) -> None:
     assert run(out, arch, "--profile", profile) == ExitCode.PASS
     audit_is_clean(out)
     assert f'profile = "{profile}"' in (out / "plan.toml").read_text()
-    events = Trace(out / "trace").events()
+    trace = Trace(out / "trace")
     for name in profile.split(","):
-        TOOK_EFFECT[name](events)
+        TOOK_EFFECT[name](trace)
 
 
 @pytest.mark.parametrize(("arch", "profile"), PROFILES)
@@ -76,8 +78,13 @@ def test_vcpus(arch: str, smp: int, tmp_path: Path) -> None:
     assert set(events["cpu"].tolist()) == set(range(smp))
 
 
-def _pti(events: Events) -> None:
+def _kaslr(trace: Trace) -> None:
+    assert trace.slide > 0
+
+
+def _pti(trace: Trace) -> None:
     """User mode runs on the second page of each pair, and the pair is one address space."""
+    events = trace.events()
     for load in _before_user_mode(events, RootReg.CR3):
         assert int(load["a"]) & -0x1000 == int(load["b"]) | 0x1000
         assert not int(load["b"]) & 0x1000
@@ -87,21 +94,24 @@ def _pti(events: Events) -> None:
     assert (pairs["b"] == pairs["d"] + 0x1000).all()
 
 
-def _kpti(events: Events) -> None:
+def _kpti(trace: Trace) -> None:
     """User mode runs with an odd ASID and another root in TTBR1 than the kernel's."""
+    events = trace.events()
     kernel = int(events[events["kind"] == Kind.ARMED][0]["c"])
     for load in _before_user_mode(events, RootReg.TTBR1):
         assert int(load["c"]) & 1
         assert int(load["b"]) != kernel
 
 
-def _la57(events: Events) -> None:
+def _la57(trace: Trace) -> None:
+    events = trace.events()
     armed = events[events["kind"] == Kind.ARMED][0]
     assert (int(armed["d"]), int(armed["level"])) == (5, 5)
     assert (events["level"] == 5).any()
 
 
-TOOK_EFFECT: Final[dict[str, Callable[[Events], None]]] = {
+TOOK_EFFECT: Final[dict[str, Callable[[Trace], None]]] = {
+    "kaslr": _kaslr,
     "pti": _pti,
     "kpti": _kpti,
     "la57": _la57,

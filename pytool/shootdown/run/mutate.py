@@ -52,6 +52,8 @@ async def apply_moved(guest: Guest, facts: KernelFacts, changes: Sequence[Patch]
     await guest.pause()
     place = locate.find(guest.memory(), facts)
     if place is None:
-        raise InfraError(f"the guest's memory does not hold {facts.path}; give the image that boots")
+        raise InfraError(
+            f"the guest's memory does not hold {facts.path}; give the image that boots"
+        )
     await patch_memory(guest, changes, place.pa)
     await guest.resume()

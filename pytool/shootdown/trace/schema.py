@@ -42,7 +42,9 @@ FIELDS: Final = (
         "uint64_t",
         "guest instructions executed by all vCPUs so far, counted per translation block",
     ),
-    Field("pc", "<u8", "uint64_t", "VA of the instruction; of the kernel's image, as it was linked"),
+    Field(
+        "pc", "<u8", "uint64_t", "VA of the instruction; of the kernel's image, as it was linked"
+    ),
     Field("a", "<u8", "uint64_t", "see the kind"),
     Field("b", "<u8", "uint64_t", "see the kind"),
     Field("c", "<u8", "uint64_t", "see the kind"),
