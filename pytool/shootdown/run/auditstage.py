@@ -58,7 +58,7 @@ def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[s
     slide = place.slide if place else 0
     window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts, slide=slide)
     _check_recorded(recorded, slide, facts)
-    roots = _roots(stand, window, shadow, facts, arch, slide)
+    roots = _roots(stand, window, shadow, facts, arch, slide=slide)
     report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
     return {
         **asdict(report),
@@ -113,6 +113,7 @@ def _roots(
     shadow: Shadow,
     facts: KernelFacts,
     arch: Arch,
+    *,
     slide: int,
 ) -> list[Root]:
     # Only the number of levels is taken from the trace: registers tell it in ways of their own.

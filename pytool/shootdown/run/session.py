@@ -58,12 +58,13 @@ async def live(
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
-    ``begin`` is called once QEMU is there, ``ready`` before the first workload, ``stopped`` with the guest paused after the last
-    workload. A guest that crashes or hangs is written down in ``session``, not raised. Raises
-    UsageError for unknown workloads, InfraError when the host or QEMU failed.
+    ``begin`` is called once QEMU is there, ``ready`` once the guest has booted, ``stopped`` with
+    the guest paused after the last workload. A guest that crashes or hangs is written down in
+    ``session``, not raised. Raises UsageError for unknown workloads, InfraError when the host or
+    QEMU failed.
     """
     try:
-        await _work(guest, experiment, session, begin, ready, tell)
+        await _work(guest, experiment, session, tell, begin=begin, ready=ready)
         session.ended = "done"
     except GuestCrashError as error:
         session.fail("crash", error)
@@ -88,9 +89,10 @@ async def _work(
     guest: Guest,
     experiment: Experiment,
     session: Session,
+    tell: Tell,
+    *,
     begin: Callable[[], Awaitable[None]],
     ready: Callable[[], Awaitable[None]],
-    tell: Tell,
 ) -> None:
     start = time.monotonic()
     await begin()
