@@ -233,8 +233,7 @@ static bool parse_anchor(const struct line *l, struct sd_plan *p)
 	uint64_t va;
 
 	return numbers(l, 1, 1, &va) &&
-	       ((l->n == 3 && sd_anchor_parse(&p->anchor, va, l->w[2])) ||
-		bad(l, "not an anchor"));
+	       ((l->n == 3 && sd_anchor_parse(&p->anchor, va, l->w[2])) || bad(l, "not an anchor"));
 }
 
 static bool parse_thread(const struct line *l, struct sd_plan *p)
