@@ -5,13 +5,14 @@
 #include "anchor.h"
 #include "probe.h"
 
-enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 16 };
+enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 32 };
 
 /* A sum of numbers and of words of kernel memory, read when recording starts. */
 struct sd_term {
 	unsigned n;
 	struct {
 		bool minus, deref;
+		uint8_t shift; /* of the word read, arithmetically to the right */
 		uint64_t value;
 	} part[SD_MAX_TERM];
 };
@@ -29,6 +30,7 @@ struct sd_plan {
 	struct sd_anchor anchor; /* n is 0 when the kernel runs where it was linked */
 	struct sd_static_watch watch[SD_MAX_STATIC];
 	unsigned nwatches;
+	uint8_t stack; /* binary logarithm of the bytes of a kernel stack */
 	bool observe, single;
 	uint64_t slide, drop_store, delay_us;
 };

@@ -53,7 +53,7 @@ REFUSED = {
         ("anchor 0x1000 " + "aa" * 65, "not an anchor"),
         ("anchor start aa", "not a number"),
     ],
-    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 20, "too many sets or words")],
+    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words")],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),
