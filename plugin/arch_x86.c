@@ -379,7 +379,7 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	*kernel_levels = *user_levels = sd_reg(cpu, CR4) & CR4_LA57 ? 5 : 4;
-	sd_tables_set_levels(*kernel_levels, *user_levels);
+	sd_tables_set_roots(*kernel_levels, *user_levels, SD_SLOTS);
 	root_load(cpu, 0, sd_reg(cpu, CR3), 0);
 }
 

@@ -23,7 +23,8 @@ enum sd_kind {
 	SD_KIND_ARMED = 1,
 	/*
 	 * a root table became known; b=table PA, level, d=PA of the root that names its address
-	 * space: b, or with PTI the kernel's root of the pair; its slots follow
+	 * space: b, or with PTI the kernel's root of the pair; id=how many slots it has (0 is 512);
+	 * its slots follow
 	 */
 	SD_KIND_ROOT_LEARN = 2,
 	/* a root table was given back; b=table PA */

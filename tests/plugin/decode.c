@@ -60,10 +60,11 @@ uint64_t sd_root_first(uint64_t pa)
 	return pa;
 }
 
-void sd_tables_set_levels(unsigned kernel, unsigned user)
+void sd_tables_set_roots(unsigned kernel, unsigned user, unsigned slots)
 {
 	(void)kernel;
 	(void)user;
+	(void)slots;
 }
 
 void sd_emit(unsigned cpu, const struct sd_event *ev)

@@ -63,6 +63,14 @@ class Mmu(Protocol):
     levels: int
     """Levels of a user root table in the default profile."""
 
+    def for_levels(self, levels: int) -> Mmu:
+        """The MMU of a guest whose user root table has that many levels."""
+        ...
+
+    def root(self, register: int) -> int:
+        """PA of the root table that a translation register's raw value names."""
+        ...
+
     def valid(self, entry: int, level: int) -> bool:
         """Whether a CPU may cache the entry as a translation or table pointer."""
         ...

@@ -20,8 +20,7 @@ PROFILES: Final = {
         cmdline={"mitigations=off": (), "kpti=off": ("kpti=on",)},
     ),
     "lpa2": Profile(
-        about="five levels of page tables, 52-bit addresses",
-        refused="its user root tables are 128 bytes within a shared page (PGD_SIZE), "
-        "and shootdown follows tables of a whole page",
+        about="five levels of page tables, 52-bit addresses, where the kernel was built for them",
+        cpu={"lpa2=off": ("lpa2=on",)},
     ),
 }
