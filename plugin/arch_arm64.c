@@ -162,8 +162,8 @@ static void by_va(struct sd_event *ev, uint64_t x)
 	ev->a = sign_extend((x & ((1ull << 44) - 1)) << 12, 56);
 	ev->b = ev->a + 0x1000;
 	ev->c = x >> 48;
-	/* bits 3:2 name the granule, 0 is no hint; level 0 of 4 KiB pages has no leaves */
-	ev->level = ttl >> 2 && ttl & 3 ? our_level(ttl & 3) : 0;
+	/* bits 3:2 name the granule, 0 is no hint; level 0 has leaves with 52-bit addresses only */
+	ev->level = ttl >> 2 && (ttl & 3 || ds) ? our_level(ttl & 3) : 0;
 }
 
 static void by_range(struct sd_event *ev, uint64_t x)

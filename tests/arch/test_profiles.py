@@ -19,7 +19,7 @@ def test_replaces_words_that_the_default_has(name: str, profile: str) -> None:
     assert set(found.cmdline) <= set(machine.cmdline)
     assert set(found.cpu) <= set(machine.cpu)
     assert set(found.args) <= set(machine.args)
-    assert bool(found.cmdline or found.cpu or found.args) != bool(found.refused)
+    assert found.cmdline or found.cpu or found.args
 
 
 def test_no_profile_changes_nothing() -> None:
@@ -45,11 +45,10 @@ def test_what_only_others_have() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("arm64", "pti", "profile pti is for x86_64; arm64 has kaslr, kpti"),
+        ("arm64", "pti", "profile pti is for x86_64; arm64 has kaslr, kpti, lpa2"),
         ("x86_64", "pti,kpti", "profile kpti is for arm64; x86_64 has kaslr, pti"),
         ("x86_64", "la75", "unknown profile 'la75'; did you mean la57?"),
         ("x86_64", "pti,", "unknown profile ''; x86_64 has kaslr, pti, la57"),
-        ("arm64", "lpa2", "profile lpa2 of arm64 cannot be recorded: its user root tables are"),
     ],
 )
 def test_what_does_not_apply_is_named(name: str, given: str, said: str) -> None:

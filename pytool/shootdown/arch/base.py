@@ -50,8 +50,6 @@ class Profile:
     """Properties of the CPU model."""
     args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """QEMU arguments."""
-    refused: str = ""
-    """Why it cannot be recorded, a sentence; empty when it can."""
 
 
 class Mmu(Protocol):

@@ -14,7 +14,7 @@ from shootdown.errors import UsageError
 def apply(arch: Arch, names: str) -> Arch:
     """The architecture as the profiles, with commas between, configure it; none changes nothing.
 
-    Raises UsageError for a profile that is unknown, another architecture's, or refused.
+    Raises UsageError for a profile that is unknown or another architecture's.
     """
     for name in names.split(",") if names else ():
         profile = find(arch, name)
@@ -33,8 +33,6 @@ def find(arch: Arch, name: str) -> Profile:
     profile = arch.profiles.get(name)
     if profile is None:
         raise UsageError(_unknown(arch, name))
-    if profile.refused:
-        raise UsageError(f"profile {name} of {arch.name} cannot be recorded: {profile.refused}")
     return profile
 
 
@@ -54,8 +52,8 @@ def _unknown(arch: Arch, name: str) -> str:
 
 
 def known(arch: Arch) -> str:
-    """Names of the profiles that can be recorded, with commas between."""
-    return ", ".join(name for name, profile in arch.profiles.items() if not profile.refused)
+    """Names of the profiles, with commas between."""
+    return ", ".join(arch.profiles)
 
 
 def _replaced(words: Iterable[str], by: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
-from shootdown.model.smallroots import SmallRoots
+from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events, Slots
 
@@ -136,7 +136,7 @@ class Shadow:
             root = int(event["d"]) or pa
             if pa in self.tables:
                 self._complain(event, f"table {pa:#x} became reachable twice")
-            slots = (is_root and int(event["id"])) or SLOTS
+            slots = slots_of(int(event["id"])) if is_root else SLOTS
             zeros = np.zeros(slots, np.uint64)
             table = Table(pa, int(event["level"]), int(event["c"]), root, zeros)
             self.tables[pa] = table

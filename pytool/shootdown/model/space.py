@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from shootdown.arch.base import Mmu
 from shootdown.model.pagetables import PAGE_SIZE, SLOTS, index_of, span_of
-from shootdown.model.smallroots import SmallRoots
+from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
@@ -59,7 +59,7 @@ class Space:
             case Kind.PTE_WRITE | Kind.TABLE_SLOT:
                 self._store(event)
             case Kind.ROOT_LEARN:
-                table = _Table(event.d or event.b, 0, event.level, event.id or SLOTS)
+                table = _Table(event.d or event.b, 0, event.level, slots_of(event.id))
                 self._tables[event.b] = table
                 self._small.add(event.b, table.size)
             case Kind.TABLE_LINK:
