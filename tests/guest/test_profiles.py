@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -139,3 +140,38 @@ def _before_user_mode(events: Events, register: RootReg) -> list[Any]:
         loads += list(before)
     assert len(loads) > 1000
     return loads
+
+
+@pytest.mark.parametrize(
+    ("arch", "profile", "bits"), [("x86_64", "la57", 56), ("arm64", "lpa2", 52)]
+)
+def test_addresses_of_all_bits(arch: str, profile: str, bits: int, tmp_path: Path) -> None:
+    """A process may use all of a wide address space: every slot of its root table that it can."""
+    program, out = tmp_path / "high", tmp_path / "out"
+    source = Path(__file__).with_name("high.c")
+    words = [get(arch).machine.compiler, "-static", "-O1", "-Wall", "-Werror"]
+    subprocess.run([*words, "-o", str(program), str(source)], check=True)
+    how = ("record", f"--arch={arch}", f"--profile={profile}", "--smp=2", f"--out={out}")
+    assert main([*how, "--", str(program), str(bits)]) == ExitCode.PASS
+    audit_is_clean(out)
+    events = Trace(out / "trace").events()
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & (events["level"] == 1)]
+    assert {(1 << bit) + (1 << 21) for bit in range(40, bits)} <= set(stores["d"].tolist())
+
+
+@pytest.mark.parametrize("kernel", ["debian:6.12", "debian:7.2"])
+def test_small_roots_come_and_go(kernel: str, tmp_path: Path) -> None:
+    """Every fork and exec takes one out of the slab cache, and each is read again when it goes."""
+    out = tmp_path / "out"
+    words = ("--arch=arm64", "--profile=lpa2", f"--kernel={kernel}", "--smp=2", f"--out={out}")
+    assert main(["run", *words, "--workload=churn,fork_cow", "--iterations=8"]) == ExitCode.PASS
+    audit_is_clean(out)
+    trace = Trace(out / "trace")
+    _lpa2(trace)
+    counts = trace.counts()
+    roots, tables = counts[Kind.ROOT_FORGET], counts[Kind.TABLE_UNLINK]
+    assert roots > 20
+    assert (trace.trailer.tables, trace.trailer.slots) == (
+        roots + tables,
+        16 * roots + 512 * tables,
+    )
