@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define SD_VERSION	2
+#define SD_VERSION	3
 #define SD_MAGIC	"SHOOTDWN"
 #define SD_HEADER_BYTES 4096
 #define SD_RECORD_BYTES 64

@@ -222,3 +222,10 @@ class Shadow:
 
 def _index(slots: npt.NDArray[np.uint64], table: int) -> npt.NDArray[np.intp]:
     return ((slots - np.uint64(table)) >> np.uint64(3)).astype(np.intp)
+
+
+def observed_pages(events: Events) -> list[int]:
+    """Numbers of the pages (VA >> 12) that the trace has user accesses for, ascending."""
+    accesses = events["a"][events["kind"] == Kind.OBS]
+    pages: list[int] = np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist()
+    return pages

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-VERSION: Final = 2
+VERSION: Final = 3
 MAGIC: Final = b"SHOOTDWN"
 HEADER_BYTES: Final = 4096
 RECORD_BYTES: Final = 64
