@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from shootdown import arch as arches
 from shootdown.errors import InfraError, UsageError
 from shootdown.frames import memory, parquet
 from shootdown.frames.column import Table
 from shootdown.frames.faults import FAULT_ATTEMPTS, FAULTS
-from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, SHOOTDOWNS, lock_waits
+from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, LOCK_WAITS, SHOOTDOWNS
 from shootdown.frames.gup import GUP, PINS
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
@@ -34,8 +33,8 @@ from shootdown.trace.reader import Trace as Reader
 from shootdown.trace.schema import DTYPE, Kind
 
 _GROUPS: Final = (
-    *(CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, lock_waits({})),
     *(FAULTS, FAULT_ATTEMPTS, VMAS, VMA_LOCKS, GUP, PINS),
+    *(CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, LOCK_WAITS),
 )
 ALL: Final[dict[str, Table]] = {
     table.name: table
@@ -156,8 +155,7 @@ class Trace:
         kept: pd.DataFrame | None = self.__dict__.get(name)
         if kept is not None:
             return kept
-        table = lock_waits(self._syscalls) if name == "lock_waits" else ALL[name]
-        return table.build(self.reader.select(*table.kinds), self._known)
+        return ALL[name].build(self.reader.select(*ALL[name].kinds), self._known)
 
     @cached_property
     def _known(self) -> Known:
@@ -165,12 +163,6 @@ class Trace:
         if self._run is None or not self._run.command.is_file():
             return Known()
         return known(read_json(self._run.command))
-
-    @cached_property
-    def _syscalls(self) -> dict[str, int]:
-        """Numbers of system calls; none when it is not known which architecture ran."""
-        arch = read_json(self._run.command).get("arch") if self._run else None
-        return arches.get(arch).kernel.syscalls if arch else {}
 
     if not TYPE_CHECKING:  # else every misspelling would pass for a frame
 

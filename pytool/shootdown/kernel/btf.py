@@ -113,8 +113,8 @@ class Btf:
     ) -> tuple[dict[str, Member], dict[str, int]]:
         """Those of ``struct.member`` and of the constants that the kernel has.
 
-        A constant is ``enum.NAME``, ``.NAME`` of an enumeration without a name, or
-        ``function.PARAMETER``: its position, from 0.
+        A constant is ``enum.NAME``, ``.NAME`` for an enumerator of an enumeration without a name,
+        or ``function.PARAMETER``: its position, from 0.
         """
         found = {path: self.member(path) for path in members if self.has(path)}
         values = {path: self._constant(path) for path in constants}

@@ -128,8 +128,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     number, stack, result = int(traced.function), registers.stack, registers.result
     # The event first: what begins or ends with it is told behind it.
-    at_entry = traced.at_entry if _acts(facts, traced) else ()
-    entry = list(filter(None, (_action(facts, registers, text) for text in at_entry)))
+    wanted = traced.at_entry if _acts(facts, traced) else ()
+    entry = list(filter(None, (_action(facts, registers, text) for text in wanted)))
     leave = list(filter(None, (_action(facts, registers, text) for text in traced.at_return)))
     if traced.silent:
         yield from (_probe(va, number, *leave) for va in places.returns if leave)
@@ -143,15 +143,6 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         yield _probe(va, number, "exit", *leave, stack, result)
     for va in places.tails:
         yield _probe(va, number, "tail", stack)
-
-
-def _acts(facts: KernelFacts, traced: Traced) -> bool:
-    """Whether the kernel wants the actions at the function's entry."""
-    if traced.unless and facts.has(traced.unless):
-        return False
-    return not traced.embedded or (
-        facts.has(traced.embedded) and facts.member(traced.embedded).offset == 0
-    )
 
 
 def _action(facts: KernelFacts, registers: Registers, text: str) -> str:
@@ -176,3 +167,12 @@ def _word_of(facts: KernelFacts, registers: Registers, name: str) -> str:
 
 def _probe(va: int, number: int, *words: str) -> str:
     return " ".join(("probe", f"{va:#x}", str(number), *words))
+
+
+def _acts(facts: KernelFacts, traced: Traced) -> bool:
+    """Whether the kernel wants the actions at the function's entry."""
+    if traced.unless and facts.has(traced.unless):
+        return False
+    return not traced.embedded or (
+        facts.has(traced.embedded) and facts.member(traced.embedded).offset == 0
+    )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shootdown import arch as arches
+
 
 @dataclass(frozen=True)
 class Known:
@@ -17,6 +19,8 @@ class Known:
     """Functions, members and variables of groups that the kernel does not have."""
     recorded: frozenset[str] = frozenset()
     """Groups that were recorded."""
+    arch: str = ""
+    """Name of the architecture, empty when it is not known."""
 
     def bits(self, value: int, paths: Iterable[str], prefix: str) -> str:
         """The names of a word's bits, with ``|`` between; what has no name as a number.
@@ -49,7 +53,9 @@ def known(command: Mapping[str, Any]) -> Known:
         for name, group in (events.items() if isinstance(events, dict) else ())
         if _is_mapping(group) and group.get("recorded") is True
     )
-    return Known(constants, frozenset(absent), frozenset(recorded))
+    arch = command.get("arch")
+    known_arch = arch if isinstance(arch, str) and arch in arches.names() else ""
+    return Known(constants, frozenset(absent), frozenset(recorded), known_arch)
 
 
 def _is_mapping(value: object) -> bool:

@@ -139,6 +139,7 @@ Function = IntEnum(  # not a class: there, names with two underscores would be c
         "get_user_pages": 173,
         "get_user_pages_fast": 174,
         "get_user_pages_remote": 175,
+        "__gup_longterm_locked": 176,
         "try_get_folio": 177,
         # Life of pages and tables.
         "free_unref_page_commit": 180,
@@ -166,7 +167,6 @@ Function = IntEnum(  # not a class: there, names with two underscores would be c
         "__alloc_pages_bulk": 202,
         "alloc_frozen_pages_nolock_noprof": 203,
         "free_huge_page": 204,
-        "__gup_longterm_locked": 205,
         "__pte_offset_map": 206,
         "__pte_offset_map_lock": 207,
         "tlb_remove_table_sync_rcu": 208,

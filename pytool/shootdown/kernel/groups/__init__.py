@@ -21,22 +21,20 @@ from shootdown.kernel.groups import (
 )
 from shootdown.kernel.groups.base import Group, Section
 
-GROUPS: Final[dict[str, Group]] = {
-    group.name: group
-    for group in (
-        functions.GROUP,
-        shootdowns.GROUP,
-        asid.GROUP,
-        lock_waits.GROUP,
-        ptl.GROUP,
-        pages.GROUP,
-        walkers.GROUP,
-        vmas.GROUP,
-        vma_locks.GROUP,
-        faults.GROUP,
-        gup.GROUP,
-    )
-}
+_ALL: Final = (
+    functions.GROUP,
+    shootdowns.GROUP,
+    asid.GROUP,
+    lock_waits.GROUP,
+    ptl.GROUP,
+    pages.GROUP,
+    walkers.GROUP,
+    vmas.GROUP,
+    vma_locks.GROUP,
+    faults.GROUP,
+    gup.GROUP,
+)
+GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
 DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name)
 """What the armed rules need, and the operation stack of their evidence."""

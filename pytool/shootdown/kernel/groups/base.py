@@ -108,21 +108,21 @@ class Group:
     is refused. Lines that several groups give alike are in the plan once."""
     more_members: tuple[str, ...] = ()
     """Members that ``extra`` and actions look up."""
-    constants: tuple[str, ...] = ()
-    """``enum.NAME`` and ``function.PARAMETER`` that they look up, and enumerators that say what
-    captured words mean (``.NAME``: of an enumeration without a name). The run directory keeps those
-    that the kernel has."""
     needs: tuple[tuple[str, ...], ...] = ()
     """Functions (by name) or members; of each tuple the kernel must have one, or the group is
     refused."""
+    constants: tuple[str, ...] = ()
+    """Constants, as ``Btf.look_up`` takes them: ``function.PARAMETER`` that actions name, and
+    enumerators that say what captured words mean. The run directory keeps those that the kernel
+    has."""
 
     @property
     def members(self) -> tuple[str, ...]:
         """Members to look up in the kernel's types."""
         names = [name for word in self.words for name in (word.member, word.via) if name]
         names += [word.member for word in self.percpu]
-        names += [member for traced in self.functions for _, member in traced.reads]
         names += [traced.embedded for traced in self.functions if traced.embedded]
+        names += [member for traced in self.functions for _, member in traced.reads]
         names += self.more_members
         names += [name for one_of in self.needs for name in one_of if "." in name]
         return tuple(dict.fromkeys(names))

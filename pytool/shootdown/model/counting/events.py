@@ -19,11 +19,11 @@ from shootdown.model import faults, pins, vma_locks, vmas
 from shootdown.model.current import Current
 from shootdown.model.known import Known
 from shootdown.model.tasks import text
-from shootdown.trace.functions import NAMES, Function
+from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
-_FUNCTIONS: Final = (*range(120, 180), Function["__gup_longterm_locked"], *range(210, 240))
+_FUNCTIONS: Final = (*range(120, 180), *range(210, 240))
 """Numbers of the functions of these groups (``trace.functions``)."""
 _RESULTS: Final = "vm_fault_reason."
 UNCOUNTED: Final = ("vm_area_free_rcu_cb", "gup_put_folio", "try_get_folio")
