@@ -20,11 +20,14 @@ from shootdown.errors import (
     InconclusiveError,
     InfraError,
     ShootdownError,
+    UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import plan
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
+from shootdown.loads import debian as load_packages
+from shootdown.loads import stress_ng
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
@@ -75,7 +78,11 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
 
 def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
-    if not experiment.command and (known := artifacts.workload_names()):
+    if experiment.load:
+        if experiment.command:
+            raise UsageError("--load and a program of your own exclude each other; give one")
+        stress_ng.choose(experiment.load)
+    elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel)
     mutate.validate(experiment.mutate)
@@ -120,6 +127,9 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    loads = stress_ng.choose(experiment.load) if experiment.load else []
+    if loads:
+        extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
     config = GuestConfig(
@@ -133,7 +143,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         seed=experiment.seed,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
-        cmdline=tuple(experiment.append.split()),
+        cmdline=(*stress_ng.kernel_arguments(loads), *experiment.append.split()),
         gdb=True,
         start_paused=bool(experiment.mutate),
     )

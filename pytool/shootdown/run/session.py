@@ -7,10 +7,11 @@ import contextlib
 import fnmatch
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shootdown.errors import GuestCrashError, GuestTimeoutError, ShootdownError, UsageError
+from shootdown.loads import stress_ng
 from shootdown.run.experiment import Experiment, nearest
 from shootdown.vm.agent import WorkloadResult
 from shootdown.vm.guest import BOOT_SECONDS, Guest, State
@@ -100,6 +101,8 @@ async def _work(
     try:
         if experiment.command:
             await _exec(guest, experiment, session, tell)
+        elif experiment.load:
+            await _load_all(guest, experiment, session, tell)
         else:
             await _run_all(guest, experiment, session, tell)
     finally:
@@ -122,6 +125,30 @@ async def _exec(guest: Guest, experiment: Experiment, session: Session, tell: Te
     session.workloads = [{"name": program.rpartition("/")[2], "status": None, "seconds": 0.0}]
     work = guest.exec(program, *experiment.command[1:], timeout=experiment.timeout)
     await _follow(work, session.workloads[0], tell)
+
+
+async def _load_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
+    names = stress_ng.choose(experiment.load)
+    session.workloads = [
+        {"name": f"{stress_ng.PACKAGE}:{name}", "status": None, "seconds": 0.0} for name in names
+    ]
+    for name, entry in zip(names, session.workloads, strict=True):
+        await _follow(_load(guest, experiment, name), entry, tell)
+
+
+async def _load(guest: Guest, experiment: Experiment, name: str) -> WorkloadResult:
+    """Run a stressor; one that cannot run here ends with SKIPPED_STATUS."""
+    words = stress_ng.arguments(name, experiment.seconds, experiment.seed)
+    program, patience = f"/usr/bin/{stress_ng.PACKAGE}", experiment.seconds + experiment.timeout
+    result = await guest.load(name, program, *words, timeout=patience)
+    try:
+        found = stress_ng.figures(await guest.show(stress_ng.RESULTS))
+    except UsageError:  # it wrote none
+        found = {}
+    if stress_ng.skipped(result.status, found):
+        notes = [f"{stress_ng.PACKAGE} says that {name} cannot run here: see console.log"]
+        return replace(result, status=SKIPPED_STATUS, notes=notes)
+    return replace(result, stats=found)
 
 
 def guest_path(command: Sequence[str]) -> str:
