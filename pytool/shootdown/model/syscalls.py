@@ -11,9 +11,10 @@ is about address ranges of the caller's address space; what it says follows the 
 * ``mremap`` promises for the range that moved away, the range it moved to, and a tail that was cut
   off. Where nothing moved it looks at no entry (mm/mremap.c).
 * ``fork`` takes away the right to write, of what the call itself write-protected.
-* ``brk`` that shrinks, ``shmdt`` and ``shmat(SHM_REMAP)`` unmap as ``munmap`` and ``mmap(MAP_FIXED)``
-  do (mm/mmap.c, SYSCALL_DEFINE1(brk); ipc/shm.c, ksys_shmdt() and do_shmat()), but do not say where
-  the range ends: they promise for what the call itself took away from its beginning on.
+* ``brk`` that shrinks, ``shmdt`` and ``shmat(SHM_REMAP)`` unmap as ``munmap`` and
+  ``mmap(MAP_FIXED)`` do (mm/mmap.c, SYSCALL_DEFINE1(brk); ipc/shm.c, ksys_shmdt(), do_shmat()), but
+  do not say where the range ends: they promise for what the call itself took away from its
+  beginning on.
 * ``remap_file_pages`` maps anew with MAP_FIXED (mm/mmap.c), its range cut to whole pages.
 * ``process_madvise`` has its ranges in memory, so it promises for what the call itself took away
   from its own address space: only there does it take such advice, if at all (mm/madvise.c,
@@ -71,20 +72,23 @@ def area(call: Call) -> tuple[int, int]:
 def promise(call: Call, arch: Arch) -> Promise | None:
     """What a call that has returned promises; None when it failed or is none of ours."""
     name = operation(call)
-    if not name or call.result >= arch.kernel.syscall_fail_from:
+    if not name or _failed(call, arch):
         return None
+    own = ((_UNBOUNDED[call.name](call), _USER_VA + 1),) if call.name in _UNBOUNDED else ()
     match name:
         case "mremap":
             return Promise(name, _moved(call), _anything)
         case "mprotect":
-            return Promise(name, (_range(call.arg(0), call.arg(1)),), _more_than(call, arch))
+            return Promise(name, (area(call),), _more_than(call, arch))
         case "fork":
             return Promise(name, ((0, _USER_VA + 1),), _lost_write(arch), own=True)
-        case "remap_file_pages":
-            return Promise(name, (_cut(call),), _anything)
-    if call.name in _UNBOUNDED:
-        return _unbounded(name, call)
-    return Promise(name, (_range(call.arg(0), call.arg(1)),), _anything)
+    return Promise(name, own or (area(call),), _within(own) if own else _anything, own=bool(own))
+
+
+def _failed(call: Call, arch: Arch) -> bool:
+    if call.name == "brk":  # it knows no errors, and returns where the heap ends
+        return call.result != call.arg(0)
+    return call.result >= arch.kernel.syscall_fail_from
 
 
 def _advice(call: Call) -> str:
@@ -125,12 +129,8 @@ _UNBOUNDED: Final[dict[str, Callable[[Call], int]]] = {
 }
 
 
-def _unbounded(name: str, call: Call) -> Promise | None:
-    # brk says by its result whether it did what it was asked to; it knows no errors.
-    if call.name == "brk" and call.result != call.arg(0):
-        return None
-    start = _UNBOUNDED[call.name](call)
-    return Promise(name, ((start, _USER_VA + 1),), lambda what: what.end > start, own=True)
+def _within(ranges: tuple[tuple[int, int], ...]) -> Callable[[Superseded], bool]:
+    return lambda what: any(what.va < end and start < what.end for start, end in ranges)
 
 
 def _cut(call: Call) -> tuple[int, int]:

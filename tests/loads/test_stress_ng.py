@@ -1,0 +1,77 @@
+"""What stress-ng is told, and what is read of what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from shootdown.errors import UsageError
+from shootdown.loads.stress_ng import STRESSORS, arguments, choose, figures, skipped
+
+# As 0.19.02 writes it; shortened.
+RAN = """---
+build-info:
+      compiler: 'gcc 14.2.0'
+
+system-info:
+      stress-ng-version: '0.19.02'
+      pagesize: 4096
+
+metrics:
+    - stressor: numa
+      bogo-ops: 8
+      bogo-ops-per-second-real-time: 7.886799
+      wall-clock-time: 1.014353
+      max-rss: 7564
+      numa-hits-per-sec: 100211.922026
+
+...
+"""
+SKIPPED = RAN[: RAN.index("    - stressor")] + "\n...\n"
+
+
+def test_figures() -> None:
+    found = figures(RAN)
+    assert found == {"bogo-ops": "8", "wall-clock-time": "1.014353", "max-rss": "7564"}
+    assert not skipped(0, found)
+
+
+@pytest.mark.parametrize("text", ["", SKIPPED, "metrics", "\nmetrics:\n    - stressor: \x1b[2J\n"])
+def test_nothing_ran(text: str) -> None:
+    assert figures(text) == {}
+    assert skipped(0, {})
+
+
+@pytest.mark.parametrize(("status", "left_out"), [(1, False), (2, False), (3, True), (4, True)])
+def test_exit_status(status: int, left_out: bool) -> None:
+    assert skipped(status, {}) == left_out
+
+
+def test_choose() -> None:
+    assert choose("stress-ng:mremap") == ["mremap"]
+    assert choose("stress-ng:mremap,brk") == ["mremap", "brk"]
+    assert choose("stress-ng:mr*,m*")[0] == "mremap"
+    assert choose("stress-ng:*") == list(STRESSORS)
+
+
+@pytest.mark.parametrize("load", ["", "mremap", "stress-ng", "ltp:mremap", "stress-ng:"])
+def test_no_load(load: str) -> None:
+    with pytest.raises(UsageError, match="stress-ng"):
+        choose(load)
+
+
+def test_unknown_stressor_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"'mrmap'.*mremap"):
+        choose("stress-ng:mrmap")
+
+
+@pytest.mark.parametrize("name", STRESSORS)
+def test_arguments(name: str) -> None:
+    words = arguments(name, 7, 3)
+    assert words[0].startswith("--")
+    assert words[words.index("--timeout") + 1] == "7"
+    assert all(word.split() == [word] for word in words)  # the agent splits at blanks
+    assert len(name) <= 16  # the name of the phase
+
+
+def test_another_name_for_the_same_stressor() -> None:
+    assert arguments("ksm", 1, 1)[:3] == ["--vm", "2", "--ksm"]
