@@ -143,11 +143,8 @@ static const struct {
 	const char *name;
 	void (*obey)(char **words);
 } commands[] = {
-	{ "run", command_run },
-	{ "exec", command_exec },
-	{ "load", command_load },
-	{ "show", command_show },
-	{ "list", command_list },
+	{ "run", command_run },	  { "exec", command_exec }, { "load", command_load },
+	{ "show", command_show }, { "list", command_list },
 };
 
 static void obey(char **words)
@@ -158,7 +155,8 @@ static void obey(char **words)
 			return;
 		}
 	}
-	say("error `%.40s` is not a command; there are run, exec, load, show, list and quit", words[0]);
+	say("error `%.40s` is not a command; there are run, exec, load, show, list and quit",
+	    words[0]);
 }
 
 /* Split @line at blanks into @words, ended by NULL. Returns false when there are too many. */
