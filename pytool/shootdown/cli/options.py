@@ -115,6 +115,12 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--smp", type=number, metavar="N", help=f"vCPUs (default: {DEFAULT.smp})")
     how.add_argument("--mem", type=number, metavar="MIB", help=f"RAM (default: {DEFAULT.mem})")
     how.add_argument(
+        "--swap",
+        type=number,
+        metavar="MIB",
+        help="swap, on a disk of its own (default: as the load needs)",
+    )
+    how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(

@@ -33,6 +33,8 @@ class Stressor:
     instances: int = 2
     name: str = ""
     """stress-ng's word for it, when the load goes by another one."""
+    swap: int = 0
+    """MiB of swap that it needs."""
 
 
 _MEGABYTES: Final = "32M"
@@ -65,6 +67,10 @@ STRESSORS: Final[Mapping[str, Stressor]] = {
         "mmap",
     ),
     "pagemove": Stressor("shuffles pages by mremap()"),
+    "pageswap": Stressor("pages swapped out by MADV_PAGEOUT, and in again", swap=512),
+    "pressure": Stressor(
+        "vm with more memory than the guest has: reclaim", ("--vm-bytes", "600M"), 2, "vm", 768
+    ),
     "remap": Stressor("remap_file_pages()"),
     "rmap": Stressor("one file mapped many times by many processes"),
     "shm": Stressor("POSIX shared memory"),
@@ -114,6 +120,11 @@ def kernel_arguments(names: list[str]) -> tuple[str, ...]:
     return ("hugepages=16",) if "mmaphuge" in names else ()
 
 
+def swap(names: list[str]) -> int:
+    """MiB of swap that the stressors need."""
+    return max((STRESSORS[name].swap for name in names), default=0)
+
+
 def figures(yaml: str) -> dict[str, str]:
     """What ``RESULTS`` says of the stressor that ran: operations and seconds; {} if none did."""
     _, found, metrics = yaml.partition("\nmetrics:")
@@ -122,6 +133,12 @@ def figures(yaml: str) -> dict[str, str]:
         return {}
     keep = ("bogo-ops", "wall-clock-time", "user-time", "system-time", "max-rss")
     return {key: values[key] for key in keep if key in values}
+
+
+def cut_short(name: str, found: Mapping[str, str], seconds: int) -> bool:
+    """Whether the stressor ended long before its time, as it does when its processes are killed."""
+    bounded = any(option.endswith("-ops") for option in STRESSORS[name].options)
+    return not bounded and 2 * float(found.get("wall-clock-time", 0)) < seconds
 
 
 def skipped(status: int, found: Mapping[str, str]) -> bool:

@@ -51,6 +51,8 @@ class Experiment:
     """vCPUs."""
     mem: int = 512
     """MiB of guest RAM."""
+    swap: int = 0
+    """MiB of swap, on a disk of its own; 0 is what the load needs, if it needs any."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
     timeout: int = 300
@@ -82,6 +84,7 @@ class Experiment:
             ("seed", 0, 2**64 - 1),
             ("smp", 1, 255),
             ("mem", 64, 1 << 20),
+            ("swap", 0, 1 << 16),
             ("timeout", 1, 10**6),
             ("seconds", 1, 10**5),
             ("test_drop_store", 0, 2**63),

@@ -32,7 +32,7 @@ from shootdown.run import artifacts, auditstage, directory, mutate, session, sou
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.session import Session
-from shootdown.vm import initramfs
+from shootdown.vm import initramfs, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -144,10 +144,16 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=(*stress_ng.kernel_arguments(loads), *experiment.append.split()),
+        qemu_args=_disks(experiment, scratch),
         gdb=True,
         start_paused=bool(experiment.mutate),
     )
     return Prepared(experiment, arch, facts, config)
+
+
+def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
+    mib = session.swap_of(experiment)
+    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
 
 
 def _write_command(prepared: Prepared, run: RunDir) -> None:
