@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from shootdown.errors import UsageError
-from shootdown.loads.stress_ng import STRESSORS, arguments, choose, figures, skipped
+from shootdown.loads.stress_ng import (
+    STRESSORS,
+    arguments,
+    choose,
+    cut_short,
+    figures,
+    kernel_arguments,
+    skipped,
+    swap,
+)
 
 # As 0.19.02 writes it; shortened.
 RAN = """---
@@ -75,3 +84,16 @@ def test_arguments(name: str) -> None:
 
 def test_another_name_for_the_same_stressor() -> None:
     assert arguments("ksm", 1, 1)[:3] == ["--vm", "2", "--ksm"]
+
+
+def test_what_ended_before_its_time() -> None:
+    assert cut_short("vfork", {"wall-clock-time": "0.3"}, 20)
+    assert not cut_short("vfork", {"wall-clock-time": "19.8"}, 20)
+    assert not cut_short("tlb-shootdown", {"wall-clock-time": "2.0"}, 20)  # bounded by operations
+
+
+def test_what_the_guest_needs() -> None:
+    assert kernel_arguments(["brk"]) == ()
+    assert kernel_arguments(["brk", "mmaphuge"]) == ("hugepages=16",)
+    assert swap(["brk"]) == 0
+    assert swap(["brk", "pageswap", "pressure"]) == STRESSORS["pressure"].swap > 0
