@@ -56,21 +56,21 @@ def test_exit_status(status: int, left_out: bool) -> None:
 
 
 def test_choose() -> None:
-    assert choose("stress-ng:mremap") == ["mremap"]
-    assert choose("stress-ng:mremap,brk") == ["mremap", "brk"]
-    assert choose("stress-ng:mr*,m*")[0] == "mremap"
-    assert choose("stress-ng:*") == list(STRESSORS)
+    assert choose("stress-ng:mremap", "x86_64") == ["mremap"]
+    assert choose("stress-ng:mremap,brk", "x86_64") == ["mremap", "brk"]
+    assert choose("stress-ng:mr*,m*", "x86_64")[0] == "mremap"
+    assert choose("stress-ng:*", "x86_64") == list(STRESSORS)
 
 
 @pytest.mark.parametrize("load", ["", "mremap", "stress-ng", "ltp:mremap", "stress-ng:"])
 def test_no_load(load: str) -> None:
     with pytest.raises(UsageError, match="stress-ng"):
-        choose(load)
+        choose(load, "x86_64")
 
 
 def test_unknown_stressor_names_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"'mrmap'.*mremap"):
-        choose("stress-ng:mrmap")
+        choose("stress-ng:mrmap", "x86_64")
 
 
 @pytest.mark.parametrize("name", STRESSORS)
@@ -97,3 +97,9 @@ def test_what_the_guest_needs() -> None:
     assert kernel_arguments(["brk", "mmaphuge"]) == ("hugepages=16",)
     assert swap(["brk"]) == 0
     assert swap(["brk", "pageswap", "pressure"]) == STRESSORS["pressure"].swap > 0
+
+
+def test_what_does_not_work_is_run_only_when_named() -> None:
+    assert "vfork" in choose("stress-ng:*", "x86_64")
+    assert "vfork" not in choose("stress-ng:*", "arm64")
+    assert choose("stress-ng:vfork", "arm64") == ["vfork"]

@@ -129,10 +129,12 @@ def _architectures(args: argparse.Namespace) -> tuple[str, ...]:
 def _jobs(args: argparse.Namespace) -> list[Job]:
     """The workloads of every architecture, then every load on every architecture."""
     names = _architectures(args)
-    loads = stress_ng.choose(args.load) if args.load else []
-    return [Job(name) for name in names] + [
-        Job(name, f"{stress_ng.PACKAGE}:{load}") for load in loads for name in names
+    loads = [
+        Job(name, f"{stress_ng.PACKAGE}:{load}")
+        for name in names
+        for load in (stress_ng.choose(args.load, name) if args.load else ())
     ]
+    return [Job(name) for name in names] + loads
 
 
 def _options(args: argparse.Namespace, job: Job) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def validate(experiment: Experiment) -> None:
     if experiment.load:
         if experiment.command:
             raise UsageError("--load and a program of your own exclude each other; give one")
-        stress_ng.choose(experiment.load)
+        stress_ng.choose(experiment.load, experiment.arch)
     elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel)
@@ -127,7 +127,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
-    loads = stress_ng.choose(experiment.load) if experiment.load else []
+    loads = stress_ng.choose(experiment.load, experiment.arch) if experiment.load else []
     if loads:
         extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None

@@ -124,7 +124,7 @@ def swap_of(experiment: Experiment) -> int:
     """MiB of swap that the guest gets."""
     if experiment.swap or not experiment.load:
         return experiment.swap
-    return stress_ng.swap(stress_ng.choose(experiment.load))
+    return stress_ng.swap(stress_ng.choose(experiment.load, experiment.arch))
 
 
 async def _swap_on(guest: Guest, experiment: Experiment) -> None:
@@ -155,7 +155,7 @@ async def _exec(guest: Guest, experiment: Experiment, session: Session, tell: Te
 
 
 async def _load_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
-    names = stress_ng.choose(experiment.load)
+    names = stress_ng.choose(experiment.load, experiment.arch)
     session.workloads = [
         {"name": f"{stress_ng.PACKAGE}:{name}", "status": None, "seconds": 0.0} for name in names
     ]
