@@ -18,9 +18,8 @@ MACHINE = Machine(
     cpu=("max", "la57=off", "erms=off", "fsrm=off"),
     console="ttyS0",
     agent="ttyS1",
-    # no_timer_check: on a loaded host the emulated timer may miss the moment in which the kernel
-    # looks for it, and the kernel panics (arch/x86/kernel/apic/io_apic.c, check_timer()). Guests of
-    # KVM do without the look as well.
+    # no_timer_check: on a busy host a guest's timer ticks late, and the kernel panics over that
+    # (check_timer in arch/x86/kernel/apic/io_apic.c).
     cmdline=("nokaslr", "mitigations=off", "pti=off", "no_timer_check"),
     ram_base=0,
     gdb="i386:x86-64",

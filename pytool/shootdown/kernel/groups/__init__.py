@@ -13,8 +13,8 @@ GROUPS: Final[dict[str, Group]] = {
     group.name: group for group in (functions.GROUP, shootdowns.GROUP, asid.GROUP, lock_waits.GROUP)
 }
 """By name."""
-DEFAULT: Final[tuple[str, ...]] = ()
-"""What the armed rules need."""
+DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name)
+"""What the armed rules need, and the operation stack of their evidence."""
 
 
 def named(text: str) -> tuple[Group, ...]:
