@@ -32,7 +32,8 @@ def add_kernel(parser: Parser) -> None:
     parser.add_argument(
         "--kernel",
         metavar="SPEC",
-        help=f"debian:VERSION, a build tree, an image or a .deb (default: {DEFAULT.kernel})",
+        help="debian:VERSION, built:VERSION[+VARIANT], a build tree, an image or a .deb "
+        f"(default: {DEFAULT.kernel})",
     )
 
 
