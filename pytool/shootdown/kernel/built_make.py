@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -186,11 +187,11 @@ def _encoded(text: str) -> bytes:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    try:
+    """End make and all it started: politely, so that it removes what is half made, then surely."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-    process.wait()
+        process.wait()
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _first_error(log: Path) -> str:
