@@ -16,7 +16,7 @@ from shootdown.errors import UsageError
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
-from shootdown.run import directory, experiment
+from shootdown.run import directory, experiment, source
 from shootdown.run.experiment import Experiment
 
 DEFAULT: Final = Experiment(arch="x86_64")
@@ -98,7 +98,12 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it runs")
     add_effort(how)
     how.add_argument("--smp", type=number, metavar="N", help=f"vCPUs (default: {DEFAULT.smp})")
-    how.add_argument("--mem", type=number, metavar="MIB", help=f"RAM (default: {DEFAULT.mem})")
+    how.add_argument(
+        "--mem",
+        type=number,
+        metavar="MIB",
+        help=f"RAM (default: {DEFAULT.mem}, or what a variant needs)",
+    )
     how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
@@ -174,6 +179,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
         given["command"] = a_command(args.command)
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
+    if "mem" not in given and not args.plan:
+        value = replace(value, mem=max(value.mem, source.needed_mem(value.kernel)))
     return replace(
         value,
         arch=arch.get(value.arch).name,

@@ -77,7 +77,7 @@ def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
     if not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
     profiles.apply(architectures.get(experiment.arch), experiment.profile)
 

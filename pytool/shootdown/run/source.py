@@ -10,10 +10,13 @@ from shootdown.errors import UsageError
 from shootdown.kernel import built, debian, facts, tree
 
 
-def validate(spec: str) -> None:
-    """Raise UsageError when ``spec`` names no file and no build tree; nothing is fetched."""
+def validate(spec: str, wanted: Arch) -> None:
+    """Raise UsageError when ``spec`` names no kernel for the architecture; nothing is fetched.
+
+    A local kernel's architecture is not looked at.
+    """
     if built.is_built(spec):
-        built.validate(spec)
+        built.validate(spec).for_arch(wanted)
     elif not named(spec) and (path := _local(spec)).is_dir():
         tree.of_tree(path)
 
@@ -21,6 +24,14 @@ def validate(spec: str) -> None:
 def named(spec: str) -> bool:
     """Whether ``spec`` is a name that the cache is asked for, and that any architecture has."""
     return spec.startswith("debian:") or built.is_built(spec)
+
+
+def needed_mem(spec: str) -> int:
+    """MiB of RAM that a guest needs at least with that kernel, as far as its name tells; or 0.
+
+    Raises UsageError for the name of a built kernel that means nothing.
+    """
+    return built.validate(spec).mem if built.is_built(spec) else 0
 
 
 def image(spec: str, wanted: Arch, cache: Path) -> Path:
