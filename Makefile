@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest test lint bench kernels plugin guest clean
+.PHONY: help setup check-guest test lint bench matrix kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -16,6 +16,7 @@ help:
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
+	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
@@ -77,6 +78,9 @@ lint: setup build/lint/gcc.so build/lint/clang.so
 
 bench: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench
+
+matrix: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.matrix
 
 kernels: setup
 	@images/setup/packages kernel

@@ -13,6 +13,7 @@ from typing import Final
 from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
+from shootdown.kernel import groups
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
@@ -103,6 +104,11 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         type=number,
         metavar="MIB",
         help=f"RAM (default: {DEFAULT.mem}, or what a variant needs)",
+    )
+    how.add_argument(
+        "--events",
+        metavar="GROUP[,GROUP...]",
+        help=f"event groups to record: default, all, none, {', '.join(groups.GROUPS)}",
     )
     how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
