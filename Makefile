@@ -11,7 +11,7 @@ BUILT := build/plugin/shootdown.so guest
 
 help:
 	@echo 'make check-guest   check a kernel under load on every architecture'
-	@echo '                   [KERNEL=debian:6.12|image|tree] [ARCH=x86_64|arm64|all]'
+	@echo '                   [KERNEL=debian:6.12|built:6.12|image|tree] [ARCH=x86_64|arm64|all]'
 	@echo '                   [WORKLOAD=glob] [JOBS=n] [OUT=dir]'
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
