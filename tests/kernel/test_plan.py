@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from shootdown import arch
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
 from shootdown.kernel import plan
-from shootdown.kernel.btf import Btf
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import va_bits
 from shootdown.kernel.symbols import SymbolTable
@@ -184,35 +182,3 @@ def test_misuse(learned: KernelFacts) -> None:
         plan.make(learned, which, ram_size=1 << 40)
     with pytest.raises(UsageError, match="thread mode"):
         plan.make(learned, which, ram_size=RAM, thread="many")
-
-
-RT = """\
-struct rwbase_rt { int readers; };
-struct rw_semaphore { struct rwbase_rt rwbase; };
-struct mm_struct { void *pgd; struct rw_semaphore mmap_lock; } init_mm;
-"""
-
-
-def test_preempt_rt_is_refused_by_name(learned: KernelFacts, tmp_path: Path) -> None:
-    kernel = with_types(learned, RT, tmp_path)
-    with pytest.raises(InfraError, match="is a PREEMPT_RT kernel"):
-        plan.make(kernel, arch.get(learned.arch), ram_size=RAM)
-
-
-def test_unknown_lock_is_not_taken_for_preempt_rt(learned: KernelFacts, tmp_path: Path) -> None:
-    kernel = with_types(learned, RT.replace("rwbase;", "strange;"), tmp_path)
-    with pytest.raises(InfraError, match="mmap_lock") as refused:
-        plan.make(kernel, arch.get(learned.arch), ram_size=RAM)
-    assert "PREEMPT_RT" not in str(refused.value)
-
-
-def with_types(facts: KernelFacts, code: str, place: Path) -> KernelFacts:
-    """The facts of a kernel whose mmap_lock is what the types in ``code`` say."""
-    (place / "a.c").write_text(code)
-    subprocess.run(["gcc", "-c", "-gbtf", "a.c"], cwd=place, check=True)
-    section = ["--only-section=.BTF", "--set-section-flags", ".BTF=alloc"]
-    subprocess.run(["objcopy", "-O", "binary", *section, "a.o", "a.btf"], cwd=place, check=True)
-    members = {name: m for name, m in facts.members.items() if "mmap_lock" not in name}
-    changed = replace(facts, members=members)
-    changed.__dict__["types"] = Btf((place / "a.btf").read_bytes())
-    return changed

@@ -8,7 +8,6 @@ from typing import Final
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
 from shootdown.kernel import groups, plan_groups
-from shootdown.kernel.btf import Member
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import SPEC as ARM64
 from shootdown.kernel.plan_spec import Spec
@@ -100,7 +99,7 @@ def _stack_log2(facts: KernelFacts) -> int:
 
 
 def _watches(facts: KernelFacts, spec: Spec) -> Iterator[str]:
-    count, root = _mmap_lock(facts), facts.member("mm_struct.pgd")
+    count, root = facts.member("mm_struct.mmap_lock.count"), facts.member("mm_struct.pgd")
     init_mm = facts.va("init_mm")
     lock = int(Watch.MMAP_LOCK)
     yield f"watch {lock} {init_mm + count.offset:#x} {count.size} {init_mm:#x}  # init_mm"
@@ -111,27 +110,6 @@ def _watches(facts: KernelFacts, spec: Spec) -> Iterator[str]:
             yield f"{word.line(facts)}  # {word.variable}, {word.member}"
         except InfraError as error:
             yield f"# not watched: {word.watch.name}: {error}"
-
-
-def _mmap_lock(facts: KernelFacts) -> Member:
-    """The word of mmap_lock that tells who holds it (kernel/locking/rwsem.c: count).
-
-    CONFIG_PREEMPT_RT makes a rw_semaphore of another structure (include/linux/rwsem.h, rwbase_rt),
-    whose states are others. Raises InfraError for such a kernel.
-    """
-    try:
-        return facts.member("mm_struct.mmap_lock.count")
-    except InfraError:
-        try:
-            facts.member("mm_struct.mmap_lock.rwbase")
-        except InfraError:
-            pass
-        else:
-            raise InfraError(
-                f"{facts.release} is a PREEMPT_RT kernel, whose mmap_lock is built on an rt_mutex "
-                "and is not recorded; use a kernel without CONFIG_PREEMPT_RT."
-            ) from None
-        raise
 
 
 def _probes(facts: KernelFacts, spec: Spec) -> Iterator[str]:
