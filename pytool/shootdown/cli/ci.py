@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_kernel(parser)
     parser.add_argument(
         "--arch",
-        help=f"{', '.join(arch.names())} or all (default: the image's, all for debian:VERSION)",
+        help=f"{', '.join(arch.names())} or all (default: the image's, all for a name)",
     )
     options.add_workload(parser)
     options.add_load(parser)
@@ -132,8 +132,8 @@ def gravest(codes: list[int]) -> int:
 def _architectures(args: argparse.Namespace) -> tuple[str, ...]:
     if args.arch not in (None, "all"):
         return (arch.get(args.arch).name,)
-    if args.arch is None and args.kernel and not args.kernel.startswith("debian:"):
-        return (source.architecture(args.kernel, cache_root()),)
+    if args.arch is None and args.kernel:
+        return source.architectures(args.kernel, cache_root())
     return arch.names()
 
 

@@ -32,7 +32,7 @@ class Experiment:
 
     arch: str
     kernel: str = "debian:6.12"
-    """``debian:VERSION``, an image, or a kernel build tree."""
+    """``debian:VERSION``, ``built:VERSION``, an image, or a kernel build tree."""
     workloads: str = "*"
     """Shell pattern of workload names; unused when ``command`` is given."""
     command: tuple[str, ...] = ()

@@ -86,7 +86,7 @@ def validate(experiment: Experiment) -> None:
         stress_ng.choose(experiment.load, experiment.arch)
     elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
     configured(experiment)
 
