@@ -294,8 +294,11 @@ static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 	*user_levels = levels(tcr & 63);
 	*kernel_levels = levels((tcr >> 16) & 63);
 	sd_tables_set_levels(*kernel_levels, *user_levels);
-	root_load(cpu, 0, SD_ROOT_TTBR1, sd_reg(cpu, TTBR1), 0);
-	root_load(cpu, 0, SD_ROOT_TTBR0, sd_reg(cpu, TTBR0), 0);
+}
+
+static void loaded(unsigned cpu, unsigned reg, uint64_t value)
+{
+	root_load(cpu, 0, reg == TTBR0 ? SD_ROOT_TTBR0 : SD_ROOT_TTBR1, value, 0);
 }
 
 /* --- page tables ------------------------------------------------------- */
@@ -328,10 +331,12 @@ const struct sd_arch sd_arch_arm64 = {
 	.target = "aarch64",
 	.regs = regs,
 	.args = { 0, 1, 2, 3 },
+	.roots = { TTBR1, TTBR0 },
 	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,
+	.loaded = loaded,
 	.is_table = is_table,
 	.child = child,
 	.root_va = root_va,

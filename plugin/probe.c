@@ -125,6 +125,13 @@ static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, 
 	}
 }
 
+void sd_probe_watch(unsigned cpu, unsigned set, uint64_t base)
+{
+	const struct sd_probe_point nowhere = { 0 };
+
+	for_set(cpu, &nowhere, set, base, true);
+}
+
 void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p)
 {
 	for (unsigned i = 0; i < p->nactions; i++) {

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from shootdown.errors import GuestCrashError, GuestTimeoutError, InfraError, ShootdownError
+from shootdown.vm import memory
 from shootdown.vm.agent import Agent, Hello, WorkloadResult
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.console import CappedLog, Console
@@ -99,6 +100,21 @@ class Guest:
         self._state = State.PAUSED if self.config.start_paused else State.BOOTING
         await self.guard(self._connect(), _START_SECONDS, "start")
 
+    async def restore(self, state: Path, hello: Hello) -> None:
+        """Load what ``save`` wrote into a PAUSED guest configured as ``incoming``.
+
+        The agent of the saved guest had said ``hello``. The guest stays PAUSED; after resume() it
+        is there at once for wait_ready(). Raises InfraError when the state does not fit.
+        """
+        self._require(State.PAUSED)
+        await self.guard(self.qmp.load(state), _START_SECONDS, "load its state")
+        self.agent.said = hello
+
+    async def save(self, state: Path) -> None:
+        """Write the whole state of a PAUSED guest to a file; see vm.snapshot."""
+        self._require(State.PAUSED)
+        await self.guard(self.qmp.save(state), _START_SECONDS, "save its state")
+
     async def wait_ready(self, timeout: float = BOOT_SECONDS) -> Hello:
         """Wait until the agent is there."""
         self._require(State.BOOTING)
@@ -166,6 +182,14 @@ class Guest:
             self.console.log.close()
             shutil.rmtree(self.sockets.directory, ignore_errors=True)
         self._state = State.DEAD
+
+    def write_memory(self, pa: int, data: bytes) -> None:
+        """Change the RAM of a guest that has not run since it was started or restored.
+
+        QEMU is not told: code that it has translated would stay as it was. ``pa`` is the first PA.
+        """
+        self._require(State.PAUSED)
+        memory.write(self.pid, self.config.arch.machine.ram_base, pa, data)
 
     def memory(self) -> GuestMemory:
         """Map the guest's RAM; the view outlives the guest."""
