@@ -98,7 +98,7 @@ def _roots(
         for cpu, registers in enumerate(stand.registers)
         for name, value in registers.items()
     ]
-    layout = _layout(facts)
+    layout = layout_of(facts)
     kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
     space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
     mms = mm_roots(space, layout, user_levels=shadow.user_levels)
@@ -122,14 +122,26 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
     In user mode PTI's second roots and KPTI's trampoline are loaded, which do not map the kernel;
     then the trace's idea of the kernel's root is tried, and counts if the kernel is found there.
     """
+    yield from loaded_spaces(stand, arch)
+    if shadow.kernel_root is not None:
+        yield from _of_any_depth(stand, shadow.kernel_root, arch)
+
+
+def loaded_spaces(stand: Stand, arch: Arch) -> Iterator[KernelSpace]:
+    """Every way to read the kernel through the roots that the vCPUs have loaded."""
     loaded = [r[name] & _ROOT_PA for r in stand.registers for name in _KERNEL_ROOTS if name in r]
-    roots = [*loaded, *([shadow.kernel_root] if shadow.kernel_root is not None else [])]
-    for root in dict.fromkeys(roots):
-        for levels in (4, 5, 3):
-            yield KernelSpace(stand.memory, arch.mmu, root, levels)
+    for root in dict.fromkeys(loaded):
+        yield from _of_any_depth(stand, root, arch)
 
 
-def _layout(facts: KernelFacts) -> Layout:
+def _of_any_depth(stand: Stand, root: int, arch: Arch) -> Iterator[KernelSpace]:
+    for levels in (4, 5, 3):
+        yield KernelSpace(stand.memory, arch.mmu, root, levels)
+
+
+def layout_of(facts: KernelFacts) -> Layout:
+    """Where this kernel keeps what the walk over its tasks reads."""
+
     def task(member: str) -> int:
         return facts.member(f"task_struct.{member}").offset
 

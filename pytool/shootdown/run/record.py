@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import shootdown
@@ -22,18 +22,19 @@ from shootdown.errors import (
     ShootdownError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel import groups, plan, plan_groups
+from shootdown.kernel import groups, plan, plan_groups, plan_resume
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
-from shootdown.run import artifacts, auditstage, directory, mutate, session, source
+from shootdown.run import artifacts, auditstage, directory, mutate, session, snapshotstage, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.session import Session
-from shootdown.vm import initramfs
+from shootdown.vm import initramfs, snapshot
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
 from shootdown.vm.process import check_qemu, qemu_version
+from shootdown.vm.snapshot import Snapshot
 
 Tell = Callable[[str], None]
 
@@ -49,6 +50,8 @@ class Prepared:
     arch: Arch
     facts: KernelFacts
     config: GuestConfig
+    snapshot: Snapshot | None = None
+    """What the guest starts from; None boots it."""
 
 
 def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
@@ -61,8 +64,8 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
     state = Session()
     try:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
-            prepared = prepare(experiment, run, Path(scratch), tell)
-            _write_command(prepared, run)
+            prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
+            write_command(prepared, run)
             asyncio.run(_record(prepared, run, state, tell))
             _blame_disk(run)
     except ShootdownError as error:
@@ -140,7 +143,16 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     return Prepared(experiment, arch, facts, config)
 
 
-def _write_command(prepared: Prepared, run: RunDir) -> None:
+def saved(prepared: Prepared, tell: Tell) -> Prepared:
+    """The same, to start from a snapshot if the experiment says so; it is made if need be."""
+    if prepared.experiment.snapshot == "off":
+        return prepared
+    found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
+    return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
+
+
+def write_command(prepared: Prepared, run: RunDir) -> None:
+    """Write command.json and, for the plugin, its plan."""
     experiment, facts = prepared.experiment, prepared.facts
     if prepared.config.plugin:
         text = plan.make(
@@ -152,6 +164,8 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
+        if found := prepared.snapshot:
+            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
@@ -171,6 +185,7 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             "types_from": facts.types_from,
         },
         "seed": experiment.seed,
+        "snapshot": prepared.snapshot.entry.name if prepared.snapshot else "",
         "profile": experiment.profile,
         "events": _groups(prepared),
         "workloads": experiment.workloads,
@@ -193,8 +208,17 @@ def _groups(prepared: Prepared) -> dict[str, object]:
     }
 
 
-async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
+async def begin(guest: Guest, prepared: Prepared) -> None:
+    """Have a guest that was just started restored, or changed on its way, and let it run."""
     patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+    if prepared.snapshot is None:
+        await mutate.apply(guest, prepared.facts, patches)
+    else:
+        await snapshotstage.restore(guest, prepared.snapshot, patches)
+        await guest.resume()
+
+
+async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
     stand: auditstage.Stand | None = None
 
     async def stopped(guest: Guest) -> None:
@@ -207,7 +231,7 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             guest,
             prepared.experiment,
             state,
-            begin=lambda: mutate.apply(guest, prepared.facts, patches),
+            begin=lambda: begin(guest, prepared),
             stopped=stopped,
             tell=tell,
         )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +56,7 @@ class Guest:
         """The command that started QEMU."""
         self._paused_from = State.BOOTING
         self._leaving = False
+        self._workloads: dict[str, str] = {}
         self._child: Child
         self._exit: asyncio.Task[int]
 
@@ -100,15 +101,17 @@ class Guest:
         self._state = State.PAUSED if self.config.start_paused else State.BOOTING
         await self.guard(self._connect(), _START_SECONDS, "start")
 
-    async def restore(self, state: Path, hello: Hello) -> None:
+    async def restore(self, state: Path, hello: Hello, workloads: Mapping[str, str]) -> None:
         """Load what ``save`` wrote into a PAUSED guest configured as ``incoming``.
 
-        The agent of the saved guest had said ``hello``. The guest stays PAUSED; after resume() it
-        is there at once for wait_ready(). Raises InfraError when the state does not fit.
+        The agent of the saved guest had said ``hello`` and listed its ``workloads``. The guest
+        stays PAUSED; after resume() it is there at once for wait_ready(). Raises InfraError when
+        the state does not fit.
         """
         self._require(State.PAUSED)
         await self.guard(self.qmp.load(state), _START_SECONDS, "load its state")
         self.agent.said = hello
+        self._workloads = dict(workloads)
 
     async def save(self, state: Path) -> None:
         """Write the whole state of a PAUSED guest to a file; see vm.snapshot."""
@@ -136,8 +139,10 @@ class Guest:
         return await self.guard(self.agent.exec(path, *args), timeout, f"finish {path}")
 
     async def workloads(self, timeout: float = 60) -> dict[str, str]:
-        """Ask the agent for its workloads: headline by name."""
+        """The agent's workloads, headline by name: as saved, or asked for."""
         self._require(State.RUNNING)
+        if self._workloads:
+            return dict(self._workloads)
         return await self.guard(self.agent.list(), timeout, "list its workloads")
 
     async def pause(self) -> None:

@@ -74,9 +74,11 @@ class Qmp:
         await self.execute("migrate-set-capabilities", {"capabilities": capabilities})
         with self._client.listener("MIGRATION") as listener:
             await self.execute(command, {"uri": f"file:{path}"})
-            async for event in listener:
-                if (status := event["data"]["status"]) in ("completed", "failed"):
-                    break
+            status = ""
+            while status not in ("completed", "failed"):
+                data = (await listener.get())["data"]
+                assert isinstance(data, dict)
+                status = data["status"]
         if status == "failed":
             reply = await self.execute("query-migrate")
             assert isinstance(reply, dict)

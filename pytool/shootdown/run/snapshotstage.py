@@ -1,0 +1,133 @@
+"""Snapshots of guests: made when there is none, restored with everything a recording needs.
+
+A guest is saved when its agent is ready and no task runs: every vCPU is then in the kernel's idle
+task, and what the plugin did not see happen is in memory: the address spaces of the tasks, the
+roots that the vCPUs have loaded, whether they are lazy. A restored vCPU's TLB is empty, in QEMU as
+in the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from shootdown.errors import GuestCrashError, InfraError
+from shootdown.kernel.cache import cache_root, locked
+from shootdown.kernel.facts import KernelFacts
+from shootdown.model.tasks_walk import KernelSpace, address_spaces, running
+from shootdown.run import auditstage, identity
+from shootdown.vm import snapshot
+from shootdown.vm.command import GuestConfig
+from shootdown.vm.guest import Guest
+from shootdown.vm.memory import TABLE_BYTES
+from shootdown.vm.patch import Patch, differs
+from shootdown.vm.snapshot import Snapshot
+
+Tell = Callable[[str], None]
+
+_TRIES: Final = 100
+_REST_SECONDS: Final = 0.1
+_MARK: Final = b"\n[shootdown: saved here, and restored]\n"
+
+
+async def ensure(config: GuestConfig, facts: KernelFacts, tell: Tell) -> Snapshot:
+    """The snapshot of a guest like ``config``, booted and saved if the cache has none.
+
+    Raises InfraError, GuestCrashError and GuestTimeoutError when it cannot be made.
+    """
+    directory = snapshot.root(cache_root())
+    try:
+        name = snapshot.key(config)
+        if found := snapshot.find(directory, name):
+            return found
+        with locked(directory / f"{name}.lock", "it makes the same snapshot"):
+            if found := snapshot.find(directory, name):
+                return found
+            tell("no snapshot of this guest yet: booting one")
+            made = await _make(config, facts, directory, name)
+            for gone in snapshot.prune(directory):
+                tell(f"snapshot {gone} was removed to make room")
+            return made
+    except OSError as error:
+        raise InfraError(
+            f"no snapshot can be kept in {directory}: {error.strerror}; "
+            "make room, or run without snapshots"
+        ) from error
+
+
+async def restore(guest: Guest, saved: Snapshot, patches: Sequence[Patch]) -> None:
+    """Load the state into a guest that waits for it, change its text, and leave it PAUSED.
+
+    No instruction has been translated by then, so the text is changed in memory. Raises InfraError
+    when the state cannot be loaded or the text is not what the patches expect.
+    """
+    guest.console.log.write(saved.console + _MARK)
+    await guest.restore(saved.state, saved.hello, saved.workloads)
+    space = KernelSpace(
+        guest.memory(), guest.config.arch.mmu, saved.kernel_root, saved.kernel_levels
+    )
+    for patch in patches:
+        _apply(guest, space, patch)
+
+
+async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: str) -> Snapshot:
+    with (
+        snapshot.staged(directory, name) as part,
+        tempfile.TemporaryDirectory(prefix="shootdown-") as scratch,
+    ):
+        run = Path(scratch)
+        async with Guest(replace(snapshot.bootable(config), run_dir=run)) as guest:
+            hello = await guest.wait_ready()
+            workloads = await guest.workloads()
+            stand, space = await _come_to_rest(guest, facts)
+            await guest.save(part / snapshot.STATE)
+            if guest.console.splats:
+                raise GuestCrashError(
+                    f"the guest to be saved reported damage: {guest.console.splats[0]}",
+                    tail=guest.console.tail,
+                )
+        (run / "console.log").rename(part / snapshot.CONSOLE)
+        made = Snapshot(
+            entry=directory / name,
+            hello=hello,
+            workloads=workloads,
+            registers=tuple(stand.registers),
+            mms=address_spaces(space, auditstage.layout_of(facts)),
+            kernel_root=space.root,
+            kernel_levels=space.levels,
+        )
+        snapshot.publish(part, made)
+        return made
+
+
+async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.Stand, KernelSpace]:
+    """Pause the guest at a moment when no task runs."""
+    on_cpu = facts.member("task_struct.on_cpu").offset
+    layout = auditstage.layout_of(facts)
+    for _ in range(_TRIES):
+        await asyncio.sleep(_REST_SECONDS)
+        await guest.pause()
+        stand = await auditstage.take(guest)
+        spaces = auditstage.loaded_spaces(stand, guest.config.arch)
+        window = identity.check(stand.memory, spaces, facts)
+        # The window may be a task's; the kernel's own root lasts.
+        root = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
+        space = KernelSpace(stand.memory, window.mmu, root, window.levels)
+        if not running(space, layout, on_cpu):
+            return stand, space
+        await guest.resume()
+    raise InfraError("the guest never came to rest after its boot: run without snapshots")
+
+
+def _apply(guest: Guest, space: KernelSpace, patch: Patch) -> None:
+    if patch.va % TABLE_BYTES + len(patch.new) > TABLE_BYTES:
+        raise InfraError(f"the change at VA {patch.va:#x} crosses a page; change less")
+    pa = space.translate(patch.va)
+    found = guest.memory().read(pa, len(patch.new))
+    if found not in patch.old:
+        raise differs(patch, found)
+    guest.write_memory(pa, patch.new)
