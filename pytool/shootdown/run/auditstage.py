@@ -47,10 +47,18 @@ async def take(guest: Guest) -> Stand:
     return Stand(guest.memory(), registers)
 
 
-def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[str, Any]:
+def compare(
+    stand: Stand,
+    facts: KernelFacts,
+    arch: Arch,
+    run: RunDir,
+    known: KernelSpace | None = None,
+) -> dict[str, Any]:
     """Rebuild the tables from the trace, walk the memory, and tell how they differ.
 
-    Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
+    ``known`` reads the kernel when it is known to be that of ``facts``: a guest from a snapshot was
+    looked at when it was saved. Raises InfraError when the guest ran another kernel, and what the
+    trace's reader raises.
     """
     shadow = Shadow(arch.mmu)
     unread: InconclusiveError | None = None
@@ -59,7 +67,7 @@ def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[s
             shadow.apply(events)
     except InconclusiveError as error:
         unread = error  # perhaps because the plan was made for another kernel: that is said first
-    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
+    window = known or identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
     if unread:
         raise unread
     roots = _roots(stand, window, shadow, facts, arch)

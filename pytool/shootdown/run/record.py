@@ -241,8 +241,10 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
 
 
 def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:
+    found = prepared.snapshot
+    known = snapshotstage.kernel_space(found, stand.memory, prepared.arch) if found else None
     try:
-        return auditstage.compare(stand, prepared.facts, prepared.arch, run)
+        return auditstage.compare(stand, prepared.facts, prepared.arch, run, known)
     except InconclusiveError as error:  # the trace can be checked all the same
         return {"error": str(error)}
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from shootdown.arch import Arch
 from shootdown.errors import GuestCrashError, InfraError
 from shootdown.kernel.cache import cache_root, locked
 from shootdown.kernel.facts import KernelFacts
@@ -23,7 +24,7 @@ from shootdown.run import auditstage, identity
 from shootdown.vm import snapshot
 from shootdown.vm.command import GuestConfig
 from shootdown.vm.guest import Guest
-from shootdown.vm.memory import TABLE_BYTES
+from shootdown.vm.memory import TABLE_BYTES, GuestMemory
 from shootdown.vm.patch import Patch, differs
 from shootdown.vm.snapshot import Snapshot
 
@@ -41,7 +42,7 @@ async def ensure(config: GuestConfig, facts: KernelFacts, tell: Tell) -> Snapsho
     """
     directory = snapshot.root(cache_root())
     try:
-        name = snapshot.key(config)
+        name = snapshot.key(config, facts.files.all)
         if found := snapshot.find(directory, name):
             return found
         with locked(directory / f"{name}.lock", "it makes the same snapshot"):
@@ -67,11 +68,14 @@ async def restore(guest: Guest, saved: Snapshot, patches: Sequence[Patch]) -> No
     """
     guest.console.log.write(saved.console + _MARK)
     await guest.restore(saved.state, saved.hello, saved.workloads)
-    space = KernelSpace(
-        guest.memory(), guest.config.arch.mmu, saved.kernel_root, saved.kernel_levels
-    )
+    space = kernel_space(saved, guest.memory(), guest.config.arch)
     for patch in patches:
         _apply(guest, space, patch)
+
+
+def kernel_space(saved: Snapshot, memory: GuestMemory, arch: Arch) -> KernelSpace:
+    """Reads the kernel in the memory of a guest that came from the snapshot."""
+    return KernelSpace(memory, arch.mmu, saved.kernel_root, saved.kernel_levels)
 
 
 async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: str) -> Snapshot:

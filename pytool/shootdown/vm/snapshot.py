@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -64,12 +64,14 @@ class Snapshot:
         return (self.entry / CONSOLE).read_bytes()
 
 
-def key(config: GuestConfig) -> str:
+def key(config: GuestConfig, described_by: Sequence[Path]) -> str:
     """Name of the entry for a configuration.
 
     It covers QEMU's version and its whole command line, but for what a restored guest may have
     otherwise (plugin, gdbstub, seed, threads), and the content of kernel and initramfs instead of
-    their names. Raises OSError when they cannot be read, InfraError without QEMU.
+    their names. ``described_by`` are the files that symbols and types were read from: with others,
+    an entry would hold other things. Raises OSError when they cannot be read, InfraError without
+    QEMU.
     """
     line = command(
         replace(
@@ -79,7 +81,8 @@ def key(config: GuestConfig) -> str:
         ),
         Sockets(Path("DIR")),
     )
-    parts = [FORMAT, qemu_version(config.arch.machine.qemu), line]
+    sums = [_sum(file) for file in described_by]
+    parts = [FORMAT, qemu_version(config.arch.machine.qemu), line, sums]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
