@@ -97,7 +97,7 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
     for mm, pgd, task in _mms(space, layout):
         if pgd:
             pa = space.translate(pgd)
-            label = f"mm {mm:#x}, pid {_half(space, task + layout.task_pid)}"
+            label = f"mm {mm:#x}, pid {_number(space, task + layout.task_pid, 4)}"
             roots.setdefault(pa, Root(pa, levels, "user", label))
     return list(roots.values())
 
@@ -110,15 +110,20 @@ def address_spaces(space: KernelSpace, layout: Layout) -> dict[int, int]:
     return {mm: pgd for mm, pgd, _ in _mms(space, layout) if pgd}
 
 
-def running(space: KernelSpace, layout: Layout, on_cpu: int) -> list[int]:
+def running(space: KernelSpace, layout: Layout, on_cpu: int, size: int) -> list[int]:
     """Task numbers of all tasks that a CPU executes, idle tasks left out.
 
-    ``on_cpu``: offset of ``task_struct.on_cpu`` (``prepare_task()``, ``finish_task()``,
-    ``kernel/sched/core.c``). No idle task is in a list but number 0's (``fork_idle``).
+    ``on_cpu`` and ``size``: offset and bytes of ``task_struct.on_cpu`` (``prepare_task()``,
+    ``finish_task()``, ``kernel/sched/core.c``), which had 4 and has 1. No idle task is in a list
+    but number 0's (``fork_idle()``).
     """
     found = tasks(space, layout)
     next(found)
-    return [_half(space, task + layout.task_pid) for task in found if _half(space, task + on_cpu)]
+    return [
+        _number(space, task + layout.task_pid, 4)
+        for task in found
+        if _number(space, task + on_cpu, size)
+    ]
 
 
 def _mms(space: KernelSpace, layout: Layout) -> Iterator[tuple[int, int, int]]:
@@ -146,7 +151,6 @@ def _list(space: KernelSpace, head: int) -> Iterator[int]:
     )
 
 
-def _half(space: KernelSpace, va: int) -> int:
-    """The 32-bit number at ``va``."""
-    word = space.word(va & ~7)
-    return word >> (8 * (va & 7)) & 0xFFFFFFFF
+def _number(space: KernelSpace, va: int, size: int) -> int:
+    """The number of ``size`` bytes at ``va``, which lies in one 64-bit word."""
+    return space.word(va & ~7) >> 8 * (va & 7) & (1 << 8 * size) - 1

@@ -110,8 +110,9 @@ async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: 
 
 async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.Stand, KernelSpace]:
     """Pause the guest at a moment when no task runs."""
-    on_cpu = facts.member("task_struct.on_cpu").offset
+    on_cpu = facts.member("task_struct.on_cpu")
     layout = auditstage.layout_of(facts)
+    busy = [0]
     for _ in range(_TRIES):
         await asyncio.sleep(_REST_SECONDS)
         await guest.pause()
@@ -121,10 +122,14 @@ async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.St
         # The window may be a task's; the kernel's own root lasts.
         root = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
         space = KernelSpace(stand.memory, window.mmu, root, window.levels)
-        if not running(space, layout, on_cpu):
+        busy = running(space, layout, on_cpu.offset, on_cpu.size)
+        if not busy:
             return stand, space
         await guest.resume()
-    raise InfraError("the guest never came to rest after its boot: run without snapshots")
+    raise InfraError(
+        f"the guest did not come to rest after its boot, task {busy[0]} still runs: "
+        "run without snapshots"
+    )
 
 
 def _apply(guest: Guest, space: KernelSpace, patch: Patch) -> None:
