@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from shootdown import arch as architectures
+from shootdown.bench import snapshots
 from shootdown.bench.ratio import Figure, figure, ratios, table
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.run import checkstage, record
@@ -85,6 +86,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="shootdown-bench-") as scratch:
             for arch in chosen:
                 figures |= _measure(arch, options.kernel, options.pairs, Path(scratch))
+                figures |= snapshots.measure(
+                    arch, options.kernel, options.pairs, Path(scratch), _tell
+                )
     except ShootdownError as error:
         print(f"shootdown: error: {error}", file=sys.stderr)
         return int(error.exit_code)

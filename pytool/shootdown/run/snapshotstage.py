@@ -9,8 +9,9 @@ in the model.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -64,10 +65,17 @@ async def restore(guest: Guest, saved: Snapshot, patches: Sequence[Patch]) -> No
     """Load the state into a guest that waits for it, change its text, and leave it PAUSED.
 
     No instruction has been translated by then, so the text is changed in memory. Raises InfraError
-    when the state cannot be loaded or the text is not what the patches expect.
+    when the state cannot be loaded, and removes the snapshot then; or when the text is not what the
+    patches expect.
     """
-    guest.console.log.write(saved.console + _MARK)
-    await guest.restore(saved.state, saved.hello, saved.workloads)
+    try:
+        guest.console.log.write(saved.console + _MARK)
+        await guest.restore(saved.state, saved.hello, saved.workloads)
+    except (OSError, InfraError) as error:
+        shutil.rmtree(saved.entry, ignore_errors=True)
+        raise InfraError(
+            f"snapshot {saved.entry} cannot be restored ({error}); it was removed, run again"
+        ) from error
     space = kernel_space(saved, guest.memory(), guest.config.arch)
     for patch in patches:
         _apply(guest, space, patch)
@@ -100,7 +108,7 @@ async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: 
             hello=hello,
             workloads=workloads,
             registers=tuple(stand.registers),
-            mms=address_spaces(space, auditstage.layout_of(facts)),
+            mms=address_spaces(space, auditstage.layout(facts)),
             kernel_root=space.root,
             kernel_levels=space.levels,
         )
@@ -111,7 +119,7 @@ async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: 
 async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.Stand, KernelSpace]:
     """Pause the guest at a moment when no task runs."""
     on_cpu = facts.member("task_struct.on_cpu")
-    layout = auditstage.layout_of(facts)
+    layout = auditstage.layout(facts)
     busy = [0]
     for _ in range(_TRIES):
         await asyncio.sleep(_REST_SECONDS)
@@ -133,10 +141,20 @@ async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.St
 
 
 def _apply(guest: Guest, space: KernelSpace, patch: Patch) -> None:
-    if patch.va % TABLE_BYTES + len(patch.new) > TABLE_BYTES:
-        raise InfraError(f"the change at VA {patch.va:#x} crosses a page; change less")
-    pa = space.translate(patch.va)
-    found = guest.memory().read(pa, len(patch.new))
+    places = list(_places(space, patch.va, len(patch.new)))
+    memory = guest.memory()
+    found = b"".join(memory.read(pa, size) for pa, size in places)
     if found not in patch.old:
         raise differs(patch, found)
-    guest.write_memory(pa, patch.new)
+    done = 0
+    for pa, size in places:
+        guest.write_memory(pa, patch.new[done : done + size])
+        done += size
+
+
+def _places(space: KernelSpace, va: int, size: int) -> Iterator[tuple[int, int]]:
+    """PA and bytes of each page's part of the ``size`` bytes at ``va``."""
+    while size > 0:
+        part = min(size, TABLE_BYTES - va % TABLE_BYTES)
+        yield space.translate(va), part
+        va, size = va + part, size - part
