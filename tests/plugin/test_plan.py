@@ -44,7 +44,14 @@ REFUSED = {
         ("watch 1 0xffffffff82d68de8 0 0", "not a word"),
         ("watch 99999 0xffffffff82d68de8 8 0", "not a word"),
     ],
-    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words")],
+    "observe": [
+        ("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words"),
+        ("observe 1\nvcpu 0 rax 0x1000", "no root register of a vCPU"),
+        ("observe 1\nvcpu 99 cr3 0x1000", "no root register of a vCPU"),
+        ("observe 1\nvcpu 0 cr3", "too few words"),
+        ("observe 1\nroot", "too few words"),
+        ("observe 1\nobject 256 0xffff888000000000", "no such set"),
+    ],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),
@@ -59,6 +66,7 @@ MISFITS = {
     "watch": "watch 1 0x1234 8 0",
     "percpu_watch": "percpu_watch 3 0xfffffff000000000 1 0xffffffff82574e20",
     "kernel_root": "kernel_root 0x1234000",
+    "observe": "observe 1\nresume",
 }
 
 
