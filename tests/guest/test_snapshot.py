@@ -125,7 +125,7 @@ def test_nothing_comes_before_what_was_there(shared: Prepared, tmp_path: Path) -
 def start(one: Prepared) -> None:
     async def restore() -> None:
         async with trial.ready_guest(one) as guest:
-            await guest.agent.list()
+            await guest.guard(guest.agent.list(), 60, "answer")
 
     asyncio.run(restore())
 

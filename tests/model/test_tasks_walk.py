@@ -125,6 +125,10 @@ def test_every_address_space_and_its_root(kernel: Kernel) -> None:
     kernel.process(pid=10, mm=shell)
     kernel.process(pid=11, mm=kernel.page())  # has no root yet
     kernel.process(pid=2, active_mm=lazy)
+    init_mm = kernel.page()
+    kernel.ram.map(kernel.root, LINEAR + kernel.root, kernel.root)
+    kernel.poke(init_mm + kernel.layout.mm_pgd, LINEAR + kernel.root)
+    kernel.process(pid=3, active_mm=init_mm)
     assert address_spaces(kernel.space, kernel.layout) == {
         shell: LINEAR + shell_root,
         lazy: LINEAR + lazy_root,

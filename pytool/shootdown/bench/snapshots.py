@@ -23,6 +23,7 @@ from shootdown.run.record import Prepared
 Tell = Callable[[str], None]
 
 _TRIALS: Final = 10
+_SECONDS: Final = 60.0
 
 
 def measure(arch: str, kernel: str, pairs: int, scratch: Path, tell: Tell) -> dict[str, Figure]:
@@ -52,7 +53,7 @@ def _ready(shared: Prepared, path: Path) -> float:
     async def main() -> float:
         start = time.perf_counter()
         async with trial.ready_guest(one) as guest:
-            await guest.agent.list()
+            await guest.guard(guest.agent.list(), _SECONDS, "answer")
             return time.perf_counter() - start
 
     return asyncio.run(main())

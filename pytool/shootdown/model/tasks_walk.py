@@ -105,9 +105,11 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
 def address_spaces(space: KernelSpace, layout: Layout) -> dict[int, int]:
     """Every mm_struct a task has or borrows: its VA, and the VA of its root table.
 
-    Raises InconclusiveError as ``mm_roots`` does.
+    That of the kernel (``init_mm``) is none. Raises InconclusiveError as ``mm_roots`` does.
     """
-    return {mm: pgd for mm, pgd, _ in _mms(space, layout) if pgd}
+    return {
+        mm: pgd for mm, pgd, _ in _mms(space, layout) if pgd and space.translate(pgd) != space.root
+    }
 
 
 def running(space: KernelSpace, layout: Layout, on_cpu: int, size: int) -> list[int]:

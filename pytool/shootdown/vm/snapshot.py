@@ -25,7 +25,7 @@ from shootdown.vm.agent import Hello
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.process import qemu_version
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Goes up when what an entry holds, or how it is found, changes."""
 LIMIT_BYTES: Final = 4 << 30
 """Disk space that all entries together may take; the least recently used ones go first."""
