@@ -54,7 +54,7 @@ bool sd_resume_object(uint64_t set, uint64_t base)
 	return set <= UINT8_MAX;
 }
 
-/* The registers of @cpu itself were reported; they must be those that were saved. */
+/* What @cpu has in its register must be what was saved. */
 static void compare(unsigned cpu, const struct vcpu_root *r)
 {
 	uint64_t value = sd_reg(cpu, r->reg);
@@ -68,20 +68,29 @@ static void compare(unsigned cpu, const struct vcpu_root *r)
 	exit(1);
 }
 
-void sd_resume_roots(unsigned cpu)
+/* One register of all vCPUs, that of @cpu aside, which was reported. */
+static void report(unsigned cpu, unsigned reg)
 {
-	uint64_t off;
-
 	for (guint i = 0; vcpus && i < vcpus->len; i++) {
 		const struct vcpu_root *r = &g_array_index(vcpus, struct vcpu_root, i);
 
+		if (r->reg != reg)
+			continue;
 		if (r->cpu == cpu)
 			compare(cpu, r);
 		else if (r->cpu < sd_ncpus)
 			sd_arch->loaded(r->cpu, r->reg, r->value);
 	}
+}
+
+void sd_resume_roots(unsigned cpu)
+{
+	/* In the architecture's order: arm64's ASID is in one register, its tables in the other. */
+	for (unsigned i = 0; i < G_N_ELEMENTS(sd_arch->roots); i++)
+		report(cpu, sd_arch->roots[i]);
 	for (guint i = 0; roots && i < roots->len; i++) {
-		off = sd_va_to_off(g_array_index(roots, uint64_t, i));
+		uint64_t off = sd_va_to_off(g_array_index(roots, uint64_t, i));
+
 		if (off != UINT64_MAX)
 			sd_root_learn(cpu, 0, sd_off_to_pa(off), false);
 		else
