@@ -315,6 +315,15 @@ static bool add_static_watches(unsigned cpu)
 	return true;
 }
 
+/* The structures of page frames, when they were asked for. */
+static bool find_pages(unsigned cpu)
+{
+	uint64_t va;
+
+	return !plan.page_bytes ||
+	       (sd_term_eval(cpu, &plan.pages, &va) && sd_pages_map(va, plan.page_bytes));
+}
+
 static void __attribute__((noreturn)) misfit(void)
 {
 	fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
@@ -334,6 +343,9 @@ static void begin(unsigned cpu)
 		misfit();
 	sd_arch->arm(cpu, &kernel_levels, &user_levels);
 	sd_root_learn(cpu, 0, sd_off_to_pa(root_off), true);
+	sd_tables_kernel_root(root_off);
+	if (!find_pages(cpu))
+		misfit();
 	for (unsigned i = 0; i < G_N_ELEMENTS(sd_arch->roots); i++)
 		if (sd_arch->roots[i] != SD_NO_REG)
 			sd_arch->loaded(cpu, sd_arch->roots[i], sd_reg(cpu, sd_arch->roots[i]));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,27 @@ class Mmu(Protocol):
         """Whether two valid entries differ only in bits that no TLB entry depends on."""
         ...
 
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+        """What between two valid leaves forbids that a TLB sees both, in words; empty if nothing.
+
+        Break-before-make: the old one must be gone from every TLB before the new one is written.
+        Always empty on an architecture without that rule.
+        """
+        ...
+
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit, for reports."""
         ...
+
+
+class Access(NamedTuple):
+    """What an access that faulted was."""
+
+    write: bool
+    user: bool
+    """Whether user mode did it; else the kernel."""
+    fetch: bool
+    """Whether it was an instruction fetch."""
 
 
 @dataclass(frozen=True)
