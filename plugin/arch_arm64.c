@@ -327,6 +327,11 @@ static bool is_table(uint64_t entry, unsigned level)
 	return level > 1 && (entry & 3) == 3;
 }
 
+static bool is_leaf(uint64_t entry, unsigned level)
+{
+	return (entry & 3) == (level > 1 ? 1 : 3);
+}
+
 /* D8.3: with 52 bits the address's 49:48 follow the others, and 51:50 are at 9:8. */
 static uint64_t child(uint64_t entry)
 {
@@ -359,6 +364,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.exec = exec,
 	.arm = arm,
 	.is_table = is_table,
+	.is_leaf = is_leaf,
 	.child = child,
 	.root_va = root_va,
 	.hardware_bits = hardware_bits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,16 @@ class Mmu(Protocol):
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit, for reports."""
         ...
+
+
+class Access(NamedTuple):
+    """What an access that faulted was."""
+
+    write: bool
+    user: bool
+    """Whether user mode did it; else the kernel."""
+    fetch: bool
+    """Whether it was an instruction fetch."""
 
 
 @dataclass(frozen=True)

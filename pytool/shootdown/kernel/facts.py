@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from shootdown.errors import InfraError
-from shootdown.kernel import exits, facts_check, groups, lock_forms, tree
+from shootdown.kernel import exits, facts_check, groups, irq_off, lock_forms, tree
 from shootdown.kernel import facts_sources as sources
 from shootdown.kernel import image as images
 from shootdown.kernel.btf import Btf, Member
@@ -28,7 +28,7 @@ from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 5
+_FORMAT: Final = 6
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -49,7 +49,7 @@ class KernelFacts:
     members: dict[str, Member] = field(repr=False)
     """Of ``facts_needs`` and ``lock_forms``: what the kernel has."""
     constants: dict[str, int] = field(repr=False)
-    """Of ``facts_needs``: the enumerators the kernel has."""
+    """Of ``facts_needs`` and of event groups: the enumerators the kernel has."""
     functions: dict[str, Places] = field(repr=False)
     """Functions that event groups speak of: where they begin and end."""
     missing: tuple[str, ...]
@@ -132,9 +132,15 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
     needs = NEEDS[image.arch]
     members, constants = types.value.look_up(
         dict.fromkeys(
-            (*needs.members, *facts_check.MEMBERS, *lock_forms.MEMBERS, *groups.all_members())
+            (
+                *needs.members,
+                *facts_check.MEMBERS,
+                *lock_forms.MEMBERS,
+                *irq_off.MEMBERS,
+                *groups.all_members(),
+            )
         ),
-        needs.constants,
+        dict.fromkeys((*needs.constants, *groups.all_constants())),
     )
     lock_forms.demand_count(members, f"{image.path} (Linux {image.release})")
     symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))
@@ -149,11 +155,26 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
         symbols=symbols,
         members=members,
         constants=constants,
-        functions=exits.find(image, symbols, groups.all_functions()),
+        functions=_functions(image, symbols, members),
         missing=tuple(n for n in wanted if n not in {*symbols, *members, *constants}),
         symbols_from=str(listed),
         types_from=str(types),
     )
+
+
+def _functions(
+    image: KernelImage, symbols: SymbolTable, members: dict[str, Member]
+) -> dict[str, Places]:
+    """The places of what groups record: functions, and sections inside of functions."""
+    found = exits.find(image, symbols, groups.all_functions())
+    for section in groups.all_sections():
+        name, host = section.function.name, found.get(section.within.name)
+        if host and name not in found:
+            end = symbols.next_after(host.entry)
+            sites = irq_off.find(image, symbols, members, host.entry, end)
+            if len(sites.off) == 1 and sites.on:
+                found[name] = Places(sites.off[0], sites.on, ())
+    return found
 
 
 def read_btf(image: KernelImage, symbols: SymbolTable) -> Btf:
@@ -180,9 +201,9 @@ def _derive(
 
 def _version() -> str:
     """Changes with the format and with what is looked up."""
-    members = (lock_forms.MEMBERS, groups.all_members())
-    asked = (_FORMAT, NEEDS, sorted(FINDERS), members, groups.all_functions())
-    return hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
+    asked = (groups.all_members(), groups.all_constants(), groups.all_functions())
+    known = (_FORMAT, NEEDS, sorted(FINDERS), lock_forms.MEMBERS, *asked)
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:8]
 
 
 def _keep(entry: Path, facts: KernelFacts) -> None:

@@ -40,6 +40,7 @@ _COMMON: Final = Needs(
         "pgd_alloc",
         "pgd_free",
         "__switch_to",
+        "mem_section",
     ),
     members=(
         "mm_struct.pgd",

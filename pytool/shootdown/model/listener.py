@@ -9,6 +9,7 @@ from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Watch
+from shootdown.trace.types import Events
 
 
 class Listener:
@@ -16,6 +17,9 @@ class Listener:
 
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
+
+    def begun(self, events: Events) -> None:
+        """A trace is about to be fed; these are all of its events."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """A valid user entry was taken away; ``stales`` are the copies that CPUs may hold."""
@@ -25,6 +29,9 @@ class Listener:
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """A store made a user leaf valid, or changed it."""
+
+    def stored(self, root: int, event: Event) -> None:
+        """A slot of a user table was written (PTE_WRITE), whatever it meant; before what it did."""
 
     def linked(self, table: int, event: Event) -> None:
         """The page at a PA has become a table of user space."""

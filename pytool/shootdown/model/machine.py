@@ -90,6 +90,7 @@ class Machine:
         self.sequel = stream.Sequel(events)
         self.pages = observed_pages(events)
         self.calls.stack_bytes = 1 << stack_log2(events)
+        self._tell("begun", events)
         words = {word for listener in self._listeners for word in listener.words}
         for event in stream.stream(events, self._handlers, {*words, *stream.WORDS}):
             self._now = event.seq
@@ -157,6 +158,7 @@ class Machine:
     def _pte_write(self, event: Event) -> None:
         root = self.space.root_of(event.a)
         if root:
+            self._tell("stored", root, event)
             self._take_away(root, event)
         self.space.apply(event)
         mmu = self.arch.mmu

@@ -147,6 +147,10 @@ class Rule(Listener):
         """What a report says beside the figures of an armed rule."""
         return ""
 
+    def coverage(self) -> dict[str, int]:
+        """What the rule saw beyond its figures, by names for ``CheckReport.coverage``."""
+        return {}
+
     def exercised(self) -> None:
         """The rule's situation has occurred once more."""
         self._figures().exercised += 1

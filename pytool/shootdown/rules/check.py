@@ -22,6 +22,7 @@ from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.lazy_reactivation import LazyReactivation
+from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy, survey
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.trace.schema import FlushOp, Kind
@@ -32,6 +33,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     AliasedTranslation,
     BreakBeforeMake,
     LazyReactivation,
+    PteWriteUnlocked,
 )
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
@@ -62,7 +64,13 @@ class CheckReport:
         return not any(self.coverage.get(name) for name in _DOUBTS)
 
 
-_DOUBTS: Final = ("lock:broken chain", "lock:strange", "audit mismatch", "flush:not modelled")
+_DOUBTS: Final = (
+    "lock:broken chain",
+    "ptl:broken",
+    "lock:strange",
+    "audit mismatch",
+    "flush:not modelled",
+)
 
 
 def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> CheckReport:
@@ -93,7 +101,7 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
             for name, threads in observers.seen.items()
         },
         locks=history,
-        coverage=_coverage(machine, calls, history, events),
+        coverage=_coverage(machine, calls, history, events) | _of_rules(rules),
         tasks=tuple(sorted(machine.tasks.named())),
     )
 
@@ -144,3 +152,7 @@ def _coverage(
     found["system calls"] = machine.tasks.calls
     found["returns to user"] = machine.tasks.returns
     return dict(sorted(found.items()))
+
+
+def _of_rules(rules: Iterable[Rule]) -> dict[str, int]:
+    return {name: count for rule in rules for name, count in rule.coverage().items()}

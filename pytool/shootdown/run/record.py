@@ -25,6 +25,7 @@ from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import groups, plan, plan_groups
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
+from shootdown.kernel.groups.base import Group
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
@@ -207,9 +208,15 @@ def _groups(prepared: Prepared) -> dict[str, object]:
             "recorded": one.group.name in armed and not one.refused,
             "refused": one.refused,
             "absent": list(one.absent),
+            "constants": _constants(prepared.facts, one.group),
         }
         for one in found
     }
+
+
+def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
+    """The group's enumerators that the kernel has."""
+    return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
