@@ -52,6 +52,15 @@ REFUSED = {
         ("observe 1\nroot", "too few words"),
         ("observe 1\nobject 256 0xffff888000000000", "no such set"),
     ],
+    "anchor": [
+        ("anchor 0x1000", "not an anchor"),
+        ("anchor 0x1000 abc", "not an anchor"),
+        ("anchor 0x1000 a?", "not an anchor"),
+        ("anchor 0x1000 zz", "not an anchor"),
+        ("anchor 0x1000 aa bb", "not an anchor"),
+        ("anchor 0x1000 " + "aa" * 65, "not an anchor"),
+        ("anchor start aa", "not a number"),
+    ],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),

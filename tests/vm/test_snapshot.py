@@ -95,6 +95,8 @@ def publish(tmp_path: Path) -> Publish:
             mms={0xFFFF888000001000: 0xFFFF888000002000},
             kernel_root=0x2000,
             kernel_levels=4,
+            kernel_slots=512,
+            slide=0x200000,
         )
         with snapshot.staged(directory, name) as part:
             (part / snapshot.STATE).write_bytes(b"x" * size)

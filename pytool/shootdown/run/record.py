@@ -7,7 +7,7 @@ import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from shootdown.vm.snapshot import Snapshot
 
 Tell = Callable[[str], None]
 
+_KASLR = "kaslr"
 _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
 
@@ -83,7 +84,19 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel)
     mutate.validate(experiment.mutate)
-    profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    configured(experiment)
+
+
+def configured(experiment: Experiment) -> Arch:
+    """The architecture as the experiment's profiles configure it.
+
+    ``kaslr`` among the kernel arguments means the profile: alone it could not outweigh the default
+    configuration's nokaslr. Raises what ``profiles.apply`` raises.
+    """
+    names = [name for name in (experiment.profile,) if name]
+    if _KASLR in experiment.append.split() and _KASLR not in experiment.profile.split(","):
+        names.append(_KASLR)
+    return profiles.apply(architectures.get(experiment.arch), ",".join(names))
 
 
 def raise_failure(state: Session) -> None:
@@ -112,7 +125,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
 
     Raises what is wrong with any of them, before a guest is started.
     """
-    arch = profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    arch = configured(experiment)
     check_qemu(arch.machine.qemu)
     tell(f"kernel {experiment.kernel} for {arch.name}")
     image = source.image(experiment.kernel, arch, cache_root())
@@ -126,6 +139,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
+    cmdline = tuple(experiment.append.split())
     config = GuestConfig(
         arch=arch,
         kernel=facts.boot_path,
@@ -137,11 +151,16 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         seed=experiment.seed,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
-        cmdline=tuple(experiment.append.split()),
+        cmdline=cmdline,
         gdb=True,
-        start_paused=bool(experiment.mutate),
+        start_paused=bool(experiment.mutate) and _stays((*arch.machine.cmdline, *cmdline)),
     )
     return Prepared(experiment, arch, facts, config)
+
+
+def _stays(cmdline: Sequence[str]) -> bool:
+    """Whether the kernel certainly runs where it was linked."""
+    return "nokaslr" in cmdline
 
 
 def saved(prepared: Prepared, tell: Tell) -> Prepared:
@@ -166,7 +185,7 @@ def write_command(prepared: Prepared, run: RunDir) -> None:
             delay_us=experiment.test_delay_us,
         )
         if found := prepared.snapshot:
-            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
+            text += "\n".join(plan_resume.lines(found.slide, found.mms, found.registers)) + "\n"
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
@@ -218,11 +237,18 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
 async def begin(guest: Guest, prepared: Prepared) -> None:
     """Have a guest that was just started restored, or changed on its way, and let it run."""
     patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
-    if prepared.snapshot is None:
-        await mutate.apply(guest, prepared.facts, patches)
-    else:
+    if prepared.snapshot is not None:
         await snapshotstage.restore(guest, prepared.snapshot, patches)
         await guest.resume()
+    elif prepared.config.start_paused:
+        await mutate.apply(guest, prepared.facts, patches)
+
+
+async def _ready(guest: Guest, prepared: Prepared) -> None:
+    """Change a guest that has booted and could not be changed on its way."""
+    if not prepared.config.start_paused:
+        patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+        await mutate.apply_moved(guest, prepared.facts, patches)
 
 
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
@@ -239,6 +265,7 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             prepared.experiment,
             state,
             begin=lambda: begin(guest, prepared),
+            ready=lambda: _ready(guest, prepared),
             stopped=stopped,
             tell=tell,
         )
@@ -249,7 +276,7 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
 
 def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:
     found = prepared.snapshot
-    known = snapshotstage.kernel_space(found, stand.memory, prepared.arch) if found else None
+    known = snapshotstage.known_kernel(found, stand.memory, prepared.arch) if found else None
     try:
         return auditstage.compare(stand, prepared.facts, prepared.arch, run, known)
     except InconclusiveError as error:  # the trace can be checked all the same

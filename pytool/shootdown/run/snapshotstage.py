@@ -21,7 +21,8 @@ from shootdown.errors import GuestCrashError, InfraError
 from shootdown.kernel.cache import cache_root, locked
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.tasks_walk import KernelSpace, address_spaces, running
-from shootdown.run import auditstage, identity
+from shootdown.run import auditstage, identity, locate
+from shootdown.run.auditstage import Known
 from shootdown.vm import snapshot
 from shootdown.vm.command import GuestConfig
 from shootdown.vm.guest import Guest
@@ -76,14 +77,16 @@ async def restore(guest: Guest, saved: Snapshot, patches: Sequence[Patch]) -> No
         raise InfraError(
             f"snapshot {saved.entry} cannot be restored ({error}); it was removed, run again"
         ) from error
-    space = kernel_space(saved, guest.memory(), guest.config.arch)
+    known = known_kernel(saved, guest.memory(), guest.config.arch)
     for patch in patches:
-        _apply(guest, space, patch)
+        _apply(guest, known, patch)
 
 
-def kernel_space(saved: Snapshot, memory: GuestMemory, arch: Arch) -> KernelSpace:
-    """Reads the kernel in the memory of a guest that came from the snapshot."""
-    return KernelSpace(memory, arch.mmu, saved.kernel_root, saved.kernel_levels)
+def known_kernel(saved: Snapshot, memory: GuestMemory, arch: Arch) -> Known:
+    """The kernel in the memory of a guest that came from the snapshot."""
+    mmu = arch.mmu.for_levels(saved.kernel_levels)
+    space = KernelSpace(memory, mmu, saved.kernel_root, saved.kernel_levels, saved.kernel_slots)
+    return Known(space, saved.slide)
 
 
 async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: str) -> Snapshot:
@@ -95,7 +98,7 @@ async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: 
         async with Guest(replace(snapshot.bootable(config), run_dir=run)) as guest:
             hello = await guest.wait_ready()
             workloads = await guest.workloads()
-            stand, space = await _come_to_rest(guest, facts)
+            stand, known = await _come_to_rest(guest, facts)
             await guest.save(part / snapshot.STATE)
             if guest.console.splats:
                 raise GuestCrashError(
@@ -108,31 +111,29 @@ async def _make(config: GuestConfig, facts: KernelFacts, directory: Path, name: 
             hello=hello,
             workloads=workloads,
             registers=tuple(stand.registers),
-            mms=address_spaces(space, auditstage.layout(facts)),
-            kernel_root=space.root,
-            kernel_levels=space.levels,
+            mms=address_spaces(known.space, auditstage.layout(facts, known.slide)),
+            kernel_root=known.space.root,
+            kernel_levels=known.space.levels,
+            kernel_slots=known.space.slots,
+            slide=known.slide,
         )
         snapshot.publish(part, made)
         return made
 
 
-async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.Stand, KernelSpace]:
+async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.Stand, Known]:
     """Pause the guest at a moment when no task runs."""
     on_cpu = facts.member("task_struct.on_cpu")
-    layout = auditstage.layout(facts)
     busy = [0]
     for _ in range(_TRIES):
         await asyncio.sleep(_REST_SECONDS)
         await guest.pause()
         stand = await auditstage.take(guest)
-        spaces = auditstage.loaded_spaces(stand, guest.config.arch)
-        window = identity.check(stand.memory, spaces, facts)
-        # The window may be a task's; the kernel's own root lasts.
-        root = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
-        space = KernelSpace(stand.memory, window.mmu, root, window.levels)
-        busy = running(space, layout, on_cpu.offset, on_cpu.size)
+        known = _find(stand, facts, guest.config.arch)
+        layout = auditstage.layout(facts, known.slide)
+        busy = running(known.space, layout, on_cpu.offset, on_cpu.size)
         if not busy:
-            return stand, space
+            return stand, known
         await guest.resume()
     raise InfraError(
         f"the guest did not come to rest after its boot, task {busy[0]} still runs: "
@@ -140,8 +141,18 @@ async def _come_to_rest(guest: Guest, facts: KernelFacts) -> tuple[auditstage.St
     )
 
 
-def _apply(guest: Guest, space: KernelSpace, patch: Patch) -> None:
-    places = list(_places(space, patch.va, len(patch.new)))
+def _find(stand: auditstage.Stand, facts: KernelFacts, arch: Arch) -> Known:
+    """The kernel, through its own root: the window it is found through may be a task's."""
+    place = locate.find(stand.memory, facts)
+    slide = place.slide if place else 0
+    spaces = auditstage.loaded_spaces(stand, arch)
+    window = identity.check(stand.memory, spaces, facts, slide=slide)
+    pgd = facts.va("init_mm") + slide + facts.member("mm_struct.pgd").offset
+    return Known(replace(window, root=window.translate(window.word(pgd))), slide)
+
+
+def _apply(guest: Guest, known: Known, patch: Patch) -> None:
+    places = list(_places(known.space, patch.va + known.slide, len(patch.new)))
     memory = guest.memory()
     found = b"".join(memory.read(pa, size) for pa, size in places)
     if found not in patch.old:

@@ -25,7 +25,7 @@ from shootdown.vm.agent import Hello
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.process import qemu_version
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Goes up when what an entry holds, or how it is found, changes."""
 LIMIT_BYTES: Final = 4 << 30
 """Disk space that all entries together may take; the least recently used ones go first."""
@@ -52,6 +52,10 @@ class Snapshot:
     """PA of the kernel's root table."""
     kernel_levels: int
     """Levels of the kernel's page tables."""
+    kernel_slots: int
+    """Entries of the kernel's root table."""
+    slide: int
+    """Bytes that KASLR has added to the kernel's VAs."""
 
     @property
     def state(self) -> Path:
@@ -126,6 +130,8 @@ def find(directory: Path, name: str) -> Snapshot | None:
             mms={int(mm, 16): int(pgd, 16) for mm, pgd in about["mms"].items()},
             kernel_root=about["kernel_root"],
             kernel_levels=about["kernel_levels"],
+            kernel_slots=about["kernel_slots"],
+            slide=about["slide"],
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -152,6 +158,8 @@ def publish(part: Path, snapshot: Snapshot) -> None:
         "mms": {hex(mm): hex(pgd) for mm, pgd in snapshot.mms.items()},
         "kernel_root": snapshot.kernel_root,
         "kernel_levels": snapshot.kernel_levels,
+        "kernel_slots": snapshot.kernel_slots,
+        "slide": snapshot.slide,
         "state_bytes": (part / STATE).stat().st_size,
     }
     write_json(part / _ABOUT, about)
