@@ -468,6 +468,7 @@ void sd_plan_move(struct sd_plan *p, uint64_t slide)
 	move_term(&p->linear_va);
 	move_term(&p->linear_pa);
 	move_term(&p->image_pa);
+	move_term(&p->pages);
 	p->image_va = sd_slid(p->image_va);
 	for (unsigned i = 0; i < p->nwatches; i++) {
 		struct sd_static_watch *w = &p->watch[i];

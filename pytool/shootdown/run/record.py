@@ -20,17 +20,29 @@ from shootdown.errors import (
     InconclusiveError,
     InfraError,
     ShootdownError,
+    UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import groups, plan, plan_groups, plan_resume
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.groups.base import Group
-from shootdown.run import artifacts, auditstage, directory, mutate, session, snapshotstage, source
+from shootdown.loads import debian as load_packages
+from shootdown.loads import stress_ng
+from shootdown.run import (
+    artifacts,
+    auditstage,
+    directory,
+    mutate,
+    session,
+    snapshotstage,
+    source,
+    start,
+)
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.session import Session
-from shootdown.vm import initramfs, snapshot
+from shootdown.vm import initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -80,9 +92,13 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
 
 def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
-    if not experiment.command and (known := artifacts.workload_names()):
+    if experiment.load:
+        if experiment.command:
+            raise UsageError("--load and a program of your own exclude each other; give one")
+        stress_ng.choose(experiment.load, experiment.arch)
+    elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
     configured(experiment)
 
@@ -137,9 +153,12 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    loads = stress_ng.choose(experiment.load, experiment.arch) if experiment.load else []
+    if loads:
+        extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
-    cmdline = tuple(experiment.append.split())
+    cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
         arch=arch,
         kernel=facts.boot_path,
@@ -152,6 +171,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
+        qemu_args=_disks(experiment, scratch),
         gdb=True,
         start_paused=bool(experiment.mutate) and _stays((*arch.machine.cmdline, *cmdline)),
     )
@@ -163,10 +183,17 @@ def _stays(cmdline: Sequence[str]) -> bool:
     return "nokaslr" in cmdline
 
 
+def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
+    mib = session.swap_of(experiment)
+    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+
+
 def saved(prepared: Prepared, tell: Tell) -> Prepared:
     """The same, to start from a snapshot if the experiment says so; it is made if need be."""
     if prepared.experiment.snapshot == "off":
         return prepared
+    if session.swap_of(prepared.experiment):
+        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
     found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
     return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
 
@@ -234,25 +261,9 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
     return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
-async def begin(guest: Guest, prepared: Prepared) -> None:
-    """Have a guest that was just started restored, or changed on its way, and let it run."""
-    patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
-    if prepared.snapshot is not None:
-        await snapshotstage.restore(guest, prepared.snapshot, patches)
-        await guest.resume()
-    elif prepared.config.start_paused:
-        await mutate.apply(guest, prepared.facts, patches)
-
-
-async def _ready(guest: Guest, prepared: Prepared) -> None:
-    """Change a guest that has booted and could not be changed on its way."""
-    if not prepared.config.start_paused:
-        patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
-        await mutate.apply_moved(guest, prepared.facts, patches)
-
-
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
     stand: auditstage.Stand | None = None
+    mutation = prepared.experiment.mutate
 
     async def stopped(guest: Guest) -> None:
         nonlocal stand
@@ -264,8 +275,8 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             guest,
             prepared.experiment,
             state,
-            begin=lambda: begin(guest, prepared),
-            ready=lambda: _ready(guest, prepared),
+            begin=lambda: start.begin(guest, prepared.facts, mutation, prepared.snapshot),
+            ready=lambda: start.ready(guest, prepared.facts, mutation),
             stopped=stopped,
             tell=tell,
         )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from shootdown.run import directory, record
+from shootdown.run import directory, record, start
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.record import Prepared
@@ -46,9 +46,10 @@ async def ready_guest(one: Prepared) -> AsyncIterator[Guest]:
     """A RUNNING guest that is recorded from its first instruction on and whose agent listens.
 
     On leaving QEMU is killed, unless it was ended: end it by ``Guest.shutdown()`` for a complete
-    trace. Raises what ``record.begin`` and ``Guest.wait_ready`` raise.
+    trace. Raises what ``start.begin`` and ``Guest.wait_ready`` raise.
     """
     async with Guest(one.config) as guest:
-        await record.begin(guest, one)
+        await start.begin(guest, one.facts, one.experiment.mutate, one.snapshot)
         await guest.wait_ready()
+        await start.ready(guest, one.facts, one.experiment.mutate)
         yield guest
