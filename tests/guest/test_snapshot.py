@@ -19,7 +19,7 @@ from shootdown.errors import InfraError
 from shootdown.kernel.cache import cache_root, sha256
 from shootdown.run import directory, trial
 from shootdown.run.experiment import Experiment
-from shootdown.run.record import Prepared
+from shootdown.run.prepared import Prepared
 from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Kind, Probe, RootReg, Watch
 from shootdown.trace.types import Events

@@ -18,7 +18,7 @@ from shootdown.bench.ratio import Figure, figure, ratios
 from shootdown.errors import InfraError
 from shootdown.run import checkstage, directory, record, reportstage, trial
 from shootdown.run.experiment import Experiment
-from shootdown.run.record import Prepared
+from shootdown.run.prepared import Prepared
 
 Tell = Callable[[str], None]
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import shootdown
@@ -41,31 +41,19 @@ from shootdown.run import (
 )
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
+from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
 from shootdown.vm import initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
 from shootdown.vm.process import check_qemu, qemu_version
-from shootdown.vm.snapshot import Snapshot
 
 Tell = Callable[[str], None]
 
 _KASLR = "kaslr"
 _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An experiment whose kernel and built files were found."""
-
-    experiment: Experiment
-    arch: Arch
-    facts: KernelFacts
-    config: GuestConfig
-    snapshot: Snapshot | None = None
-    """What the guest starts from; None boots it."""
 
 
 def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
@@ -263,7 +251,6 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
 
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
     stand: auditstage.Stand | None = None
-    mutation = prepared.experiment.mutate
 
     async def stopped(guest: Guest) -> None:
         nonlocal stand
@@ -275,8 +262,8 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             guest,
             prepared.experiment,
             state,
-            begin=lambda: start.begin(guest, prepared.facts, mutation, prepared.snapshot),
-            ready=lambda: start.ready(guest, prepared.facts, mutation),
+            begin=lambda: start.begin(guest, prepared),
+            ready=lambda: start.ready(guest, prepared),
             stopped=stopped,
             tell=tell,
         )

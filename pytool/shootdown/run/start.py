@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from shootdown.kernel.facts import KernelFacts
 from shootdown.run import mutate, snapshotstage
+from shootdown.run.prepared import Prepared
 from shootdown.vm.guest import Guest
-from shootdown.vm.snapshot import Snapshot
 
 
-async def begin(guest: Guest, facts: KernelFacts, mutation: str, saved: Snapshot | None) -> None:
-    """Let a guest run whose QEMU was just started, restored from ``saved`` if there is one.
+async def begin(guest: Guest, prepared: Prepared) -> None:
+    """Let a guest run whose QEMU was just started, restored if it comes from a snapshot.
 
-    ``mutation`` names a change of its text, or is empty. Raises what ``snapshotstage.restore`` and
-    ``mutate.apply`` raise.
+    Raises what ``snapshotstage.restore`` and ``mutate.apply`` raise.
     """
-    patches = mutate.patches(mutation, facts)
-    if saved is not None:
-        await snapshotstage.restore(guest, saved, patches)
+    patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+    if prepared.snapshot is not None:
+        await snapshotstage.restore(guest, prepared.snapshot, patches)
         await guest.resume()
-    elif guest.config.start_paused:
-        await mutate.apply(guest, facts, patches)
+    elif prepared.config.start_paused:
+        await mutate.apply(guest, prepared.facts, patches)
 
 
-async def ready(guest: Guest, facts: KernelFacts, mutation: str) -> None:
+async def ready(guest: Guest, prepared: Prepared) -> None:
     """Change a guest whose agent is ready, when its kernel's place was not known before."""
-    if not guest.config.start_paused:
-        await mutate.apply_moved(guest, facts, mutate.patches(mutation, facts))
+    if not prepared.config.start_paused:
+        patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+        await mutate.apply_moved(guest, prepared.facts, patches)

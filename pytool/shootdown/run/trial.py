@@ -11,7 +11,7 @@ from pathlib import Path
 from shootdown.run import directory, record, start
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
-from shootdown.run.record import Prepared
+from shootdown.run.prepared import Prepared
 from shootdown.vm.guest import Guest
 
 Tell = Callable[[str], None]
@@ -49,7 +49,7 @@ async def ready_guest(one: Prepared) -> AsyncIterator[Guest]:
     trace. Raises what ``start.begin`` and ``Guest.wait_ready`` raise.
     """
     async with Guest(one.config) as guest:
-        await start.begin(guest, one.facts, one.experiment.mutate, one.snapshot)
+        await start.begin(guest, one)
         await guest.wait_ready()
-        await start.ready(guest, one.facts, one.experiment.mutate)
+        await start.ready(guest, one)
         yield guest
