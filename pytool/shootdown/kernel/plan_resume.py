@@ -7,17 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from shootdown.kernel.groups.base import Set
 
 
-def lines(
-    slide: int, mms: Mapping[int, int], registers: Sequence[Mapping[str, int]]
-) -> Iterable[str]:
+def lines(mms: Mapping[int, int], registers: Sequence[Mapping[str, int]]) -> Iterable[str]:
     """Record from the guest's first instruction, not from the boot's start address on.
 
-    ``slide``: bytes that KASLR has added to the kernel's VAs. ``mms``: the VA of each mm_struct,
-    and the VA of its root table. ``registers``: of each vCPU the registers that hold translation
-    roots, by gdb's names.
+    ``mms``: the VA of each mm_struct, and the VA of its root table. ``registers``: of each vCPU
+    the registers that hold translation roots, by gdb's names.
     """
     yield "resume"
-    yield f"slide {slide:#x}"
     for cpu, values in enumerate(registers):
         for name, value in values.items():
             yield f"vcpu {cpu} {name} {value:#x}"

@@ -196,11 +196,12 @@ def write_command(prepared: Prepared, run: RunDir) -> None:
             ram_size=experiment.mem << 20,
             thread=experiment.thread,
             events=experiment.events,
+            slide=prepared.snapshot.slide if prepared.snapshot else None,
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
         if found := prepared.snapshot:
-            text += "\n".join(plan_resume.lines(found.slide, found.mms, found.registers)) + "\n"
+            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
