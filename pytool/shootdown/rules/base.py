@@ -209,22 +209,28 @@ class Rule(Listener):
         missing: str,
         before: int = 0,
         after: int = 0,
+        kind: Kind = "may",
+        va: int | None = None,
+        details: dict[str, object] | None = None,
     ) -> None:
-        """Report a MAY about what the CPU of ``event`` does, not about one superseded entry.
+        """Report what the CPU of ``event`` does, where it is not about one superseded entry.
 
-        ``before`` and ``after`` are raw entries of the event's level, where it has one.
+        ``before`` and ``after`` are raw entries of the event's level, where it has one; ``va`` is
+        by default that of the event's entry.
         """
-        words = "|".join((self.id, "may", self.machine.arch.name, operation, str(event.level)))
+        words = "|".join((self.id, kind, self.machine.arch.name, operation, str(event.level)))
+        if kind == "witness":
+            words += f"|{missing}"
         mark = hashlib.sha256(words.encode()).hexdigest()[:12]
-        if not self._counted("may", mark):
+        if not self._counted(kind, mark):
             return
         task = self.machine.tasks.cpu(event.cpu).task
         violation = Violation(
             rule=self.id,
-            kind="may",
+            kind=kind,
             arch=self.machine.arch.name,
             mm=mm,
-            va=event.d if event.level else 0,
+            va=va if va is not None else event.d if event.level else 0,
             cpus=[event.cpu],
             site=operation,
             summary=summary,
@@ -239,6 +245,7 @@ class Rule(Listener):
             missing=missing,
             stack=self.machine.calls.of(event.cpu),
             workload=self.machine.phase,
+            details=details or {},
         )
         self._found.append(violation)
 

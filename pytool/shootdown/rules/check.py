@@ -27,6 +27,7 @@ from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy, survey
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
+from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
 from shootdown.trace.schema import FlushOp, Kind
 from shootdown.trace.types import Events
 
@@ -38,6 +39,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,
+    VmaWriteUnlocked,
 )
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 

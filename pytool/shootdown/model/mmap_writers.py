@@ -1,0 +1,71 @@
+"""Which tasks hold which mmap_lock to write, from the writer's bit of its count.
+
+Whoever takes the lock to write sets bit 0 himself, also behind the slow path, and clears it himself
+(kernel/locking/rwsem.c, ``rwsem_try_write_lock``, ``up_write``, ``downgrade_write``). A task's own
+records are in program order whatever CPUs it runs on, so what a task holds at a record of its own
+is known for sure, although the changes of different tasks may be numbered in the wrong order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.model.locks import WRITER
+from shootdown.model.running import Running
+from shootdown.trace.schema import Kind, Watch
+from shootdown.trace.types import Events
+
+
+class Writers:
+    """The write holds of all mmap_locks of a trace."""
+
+    def __init__(self, events: Events) -> None:
+        """``events``: of all kinds, in the order of ``seq``."""
+        mine = events[events["id"] == Watch.MMAP_LOCK]
+        stored = mine[mine["kind"] == Kind.WATCH]
+        writer = stored[(stored["b"] ^ stored["c"]) & np.uint64(WRITER) != 0]
+        inits = mine[(mine["kind"] == Kind.WATCH_INIT) & (mine["c"] & np.uint64(WRITER) != 0)]
+        self._unseen: Final = _first_changes(inits, writer)
+        self._holds: Final[dict[tuple[int, int], tuple[list[int], list[bool]]]] = {}
+        who = holders(events, writer)
+        rows = zip(writer[["seq", "d", "c"]].tolist(), who, strict=True)
+        for (seq, lock, new), holder in rows:
+            seqs, taken = self._holds.setdefault((lock, holder), ([], []))
+            seqs.append(seq)
+            taken.append(bool(new & WRITER))
+
+    def held(self, mm: int, holder: int, seq: int) -> bool:
+        """Whether ``holder`` (of ``holders``) holds the lock of the mm at its own record ``seq``.
+
+        True also while nobody can tell: from the moment a lock that was held began to be watched
+        until its writer's bit changes.
+        """
+        if any(begin < seq < end for begin, end in self._unseen.get(mm, ())):
+            return True
+        seqs, taken = self._holds.get((mm, holder), ([], []))
+        at = bisect_right(seqs, seq)
+        if at:
+            return taken[at - 1]
+        return bool(taken) and not taken[0]  # taken before it was watched
+
+
+def holders(events: Events, mine: Events) -> list[int]:
+    """Who made each of ``mine``: VA of the task_struct; before the CPU's first switch the CPU."""
+    tasks = Running(events).tasks(mine["cpu"], mine["seq"])
+    found: npt.NDArray[np.uint64] = np.where(tasks == 0, mine["cpu"].astype(np.uint64), tasks)
+    listed: list[int] = found.tolist()
+    return listed
+
+
+def _first_changes(inits: Events, writer: Events) -> dict[int, list[tuple[int, int]]]:
+    """By lock, from where to where somebody unknown holds it."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for seq, lock in inits[["seq", "d"]].tolist():
+        after = writer["seq"][(writer["d"] == lock) & (writer["seq"] > seq)]
+        end = int(after[0]) if len(after) else np.iinfo(np.uint64).max
+        found.setdefault(lock, []).append((seq, end))
+    return found
