@@ -21,6 +21,7 @@ from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
+from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
@@ -40,6 +41,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     LazyReactivation,
     PteWriteUnlocked,
     VmaWriteUnlocked,
+    DeadVmaInstall,
 )
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
