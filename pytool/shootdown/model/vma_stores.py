@@ -128,7 +128,7 @@ class _Reader:
             # A reader's change that is numbered late is from no 0, and so puts nothing back.
             if record.c & ~EXCLUDE == 0:
                 vma.inside = False
-            elif record.kind == Kind.WATCH_INIT or record.b & ~EXCLUDE == 0:
+            elif record.b & ~EXCLUDE == 0:
                 vma.inside = True
         elif self._counted or record.kind == Kind.WATCH_INIT:
             return
