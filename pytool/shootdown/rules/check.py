@@ -26,6 +26,7 @@ from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy, survey
+from shootdown.rules.spurious_fault import SpuriousFault
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
@@ -42,6 +43,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     PteWriteUnlocked,
     VmaWriteUnlocked,
     DeadVmaInstall,
+    SpuriousFault,
 )
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 

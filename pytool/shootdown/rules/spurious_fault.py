@@ -1,0 +1,91 @@
+"""spurious-fault: what is mapped before and after an operation is found during it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from shootdown.model.machine import Machine
+from shootdown.model.refusals import Refusal, refusals
+from shootdown.model.stream import Event
+from shootdown.rules.base import Rule
+from shootdown.rules.scene import Scene
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Kind, Watch
+from shootdown.trace.types import Events
+
+_WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_MM)
+_FUNCTIONS: Final = (Function.lock_mm_and_find_vma, Function.vm_area_alloc)
+_ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
+
+
+class SpuriousFault(Rule):
+    """No fault ends in a signal for want of a VMA that is there all the time."""
+
+    id: ClassVar = "spurious-fault"
+    title: ClassVar = "A fault finds the VMA of an address that stays mapped"
+    archs: ClassVar = ("x86_64", "arm64")
+    needs: ClassVar = (Kind.WATCH, Kind.PROBE, Kind.RET_USER)
+    text: ClassVar = """\
+A page fault of user mode finds a VMA when one is around the address whenever mmap_lock is not held
+to write, from the last such moment before the fault to the first one after it. What replaces a
+mapping (`mmap(MAP_FIXED)`), splits it, merges it or changes its attributes (`mprotect`, `mlock`,
+`mbind`, ...) takes no address away, and so ends no fault in a signal.
+
+Needs the event groups `vmas` and `faults`, and a kernel whose VMAs say whether they are attached
+(from 6.4 on); else the rule is not armed. Every fault of user mode that is refused because no VMA
+was found, of a task that goes on in user mode, is its situation.
+
+* **WITNESS**: the fault was seen. There is no **MAY**: no TLB is involved.
+
+Sanctioned, or not judged:
+
+* An operation that fails half way may leave nothing mapped: then there is a moment without a VMA.
+* Tasks that do not go on in user mode: one that is killed while it waits for mmap_lock is told that
+  there is no VMA. An unhandled signal is not told from that, and so not found.
+* Faults that found a VMA, which forbade the access, and those of protection keys; accesses by the
+  kernel for a user; pages beyond the end of a file (SIGBUS).
+* A task that has executed another program and not been switched since: its mm is not known."""
+    reference: ClassVar = (
+        "mm/memory.c or mm/mmap_lock.c lock_mm_and_find_vma(), lock_vma_under_rcu()",
+        "arch/x86/mm/fault.c do_user_addr_fault(); arch/arm64/mm/fault.c do_page_fault()",
+        "mm/vma.c vms_gather_munmap_vmas(), vma_iter_store_overwrite()",
+    )
+
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        super().__init__(machine, idle=idle)
+        self._refused: dict[int, Refusal] = {}
+
+    @classmethod
+    def idle(cls, scene: Scene) -> str:
+        """Without VMAs, or without knowing which are attached, there is nothing to judge."""
+        note = super().idle(scene) or scene.lacks(watches=_WORDS, functions=_FUNCTIONS)
+        if not note and scene.watches.isdisjoint(_ATTACHMENT):
+            return "the kernel's VMAs do not say whether they are attached"
+        return note
+
+    def begun(self, events: Events) -> None:
+        """Find out what was mapped around every refused fault."""
+        if self.armed:
+            self._refused = {one.fault.seq: one for one in refusals(events)}
+
+    def faulted(self, event: Event) -> None:
+        """Judge a fault."""
+        one = self._refused.get(event.seq)
+        if one is None:
+            return
+        self.exercised()
+        if one.mapped:
+            fault = one.fault
+            self.found_at(
+                event,
+                operation="page fault",
+                mm=one.mm,
+                va=fault.va,
+                seq=sorted({*one.seqs, fault.seq, fault.end}),
+                summary=(
+                    f"CPU {event.cpu} found no VMA for VA {fault.va:#x}, although there was one "
+                    "before and after"
+                ),
+                missing="a VMA that the fault finds",
+                kind="witness",
+            )
