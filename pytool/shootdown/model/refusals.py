@@ -59,7 +59,7 @@ def refusals(events: Events) -> list[Refusal]:
         by_task.setdefault(task, []).append(seq)
     found: list[Refusal] = []
     for fault in faults(events).faults:
-        if not fault.access.user or not fault.end or fault.attempts or not fault.tries:
+        if not fault.access.user or not fault.end or not fault.tries:
             continue
         known = switches.get(fault.task, [])
         after = by_task.get(fault.task, [])
