@@ -9,11 +9,11 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_tables, fork_cow, madvise_dontneed,
+extern const struct workload churn, counting, counting_tables, fork_cow, ipis, madvise_dontneed,
 	map_fixed, mprotect_flip, mremap_move, munmap_remap;
 
 const struct workload *const workloads[] = {
-	&churn,	    &counting,	    &counting_tables, &fork_cow,     &madvise_dontneed,
+	&churn,	    &counting,	    &counting_tables, &fork_cow,     &ipis, &madvise_dontneed,
 	&map_fixed, &mprotect_flip, &mremap_move,     &munmap_remap, NULL,
 };
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
+from shootdown.model import ptl
 from shootdown.model.entries import Superseded
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import span_of
@@ -13,6 +14,8 @@ from shootdown.model.ptl import Ptl
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
+from shootdown.rules.scene import Scene
+from shootdown.trace.schema import Watch
 from shootdown.trace.types import Events
 
 
@@ -42,14 +45,30 @@ nobody else can reach the range.
         "mm/memory.c free_pgd_range()",
     )
 
-    def __init__(self, machine: Machine, ptl: Ptl, events: Events, *, armed: bool) -> None:
-        super().__init__(machine, armed=armed and ptl.recorded)
-        self._ptl: Final = ptl
-        self._without: Final = ptl.stored_without(events) if self._armed else frozenset()
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        super().__init__(machine, idle=idle)
+        self._ptl: Ptl | None = None
+        self._without: frozenset[int] = frozenset()
+
+    @classmethod
+    def idle(cls, scene: Scene) -> str:
+        """Without the locks nobody knows who holds them."""
+        return super().idle(scene) or scene.lacks(watches=(Watch.PTL,))
+
+    def begun(self, events: Events) -> None:
+        """Rebuild the history of every lock."""
+        if self.armed:
+            self._ptl = ptl.read(events)
+            self._without = self._ptl.stored_without(events)
+
+    def coverage(self) -> dict[str, int]:
+        """How often locks were held, and where their histories do not chain."""
+        found = self._ptl
+        return {"ptl:held": len(found.holds), "ptl:broken": found.breaks} if found else {}
 
     def stored(self, root: int, event: Event) -> None:
         """Look at who holds the lock."""
-        if not self._armed:
+        if not self.armed:
             return
         mmu, level = self.machine.arch.mmu, event.level
         if not (mmu.leaf(event.b, level) or mmu.leaf(event.c, level)):
@@ -61,7 +80,7 @@ nobody else can reach the range.
     def _holds_mm_lock(self, root: int, event: Event) -> bool:
         mm = np.array([self.machine.mm(root)], np.uint64)
         cpu, seq = np.array([event.cpu], np.uint8), np.array([event.seq], np.uint64)
-        return bool(self._ptl.held(mm, cpu, seq)[0])
+        return self._ptl is not None and bool(self._ptl.held(mm, cpu, seq)[0])
 
     def _report(self, root: int, event: Event) -> None:
         machine, task = self.machine, self.machine.tasks.cpu(event.cpu).task
@@ -83,6 +102,7 @@ nobody else can reach the range.
             task=str(task),
             call=task.call,
             holders=(),
+            stack=machine.calls.of(event.cpu),
         )
         self.found(
             "witness",

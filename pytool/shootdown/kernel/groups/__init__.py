@@ -22,8 +22,8 @@ GROUPS: Final[dict[str, Group]] = {
     )
 }
 """By name."""
-DEFAULT: Final[tuple[str, ...]] = ()
-"""What the armed rules need."""
+DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name)
+"""What the armed rules need, and the operation stack of their evidence."""
 
 
 def named(text: str) -> tuple[Group, ...]:
