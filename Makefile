@@ -12,7 +12,7 @@ BUILT := build/plugin/shootdown.so guest
 help:
 	@echo 'make check-guest   check a kernel under load on every architecture'
 	@echo '                   [KERNEL=debian:6.12|image|tree] [ARCH=x86_64|arm64|all]'
-	@echo '                   [WORKLOAD=glob] [JOBS=n] [OUT=dir]'
+	@echo '                   [WORKLOAD=glob] [PROFILE=name,...] [JOBS=n] [OUT=dir]'
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
@@ -62,7 +62,7 @@ option = $(if $($(1)),--$(2) '$($(1))')
 
 check-guest: setup $(BUILT)
 	$(BIN)/shootdown ci $(call option,KERNEL,kernel) $(call option,ARCH,arch) \
-		$(call option,WORKLOAD,workload) $(call option,JOBS,jobs) $(call option,OUT,out)
+		$(call option,WORKLOAD,workload) $(call option,PROFILE,profile) $(call option,JOBS,jobs) $(call option,OUT,out)
 
 test: lint $(BUILT)
 	$(BIN)/pytest -m 'not slow'

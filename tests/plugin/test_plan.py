@@ -53,6 +53,15 @@ REFUSED = {
         ("observe 1\ntable_lock 20 0x28 1", "too few words"),
         ("observe 1\ncompound 0 6", "too few words"),
     ],
+    "anchor": [
+        ("anchor 0x1000", "not an anchor"),
+        ("anchor 0x1000 abc", "not an anchor"),
+        ("anchor 0x1000 a?", "not an anchor"),
+        ("anchor 0x1000 zz", "not an anchor"),
+        ("anchor 0x1000 aa bb", "not an anchor"),
+        ("anchor 0x1000 " + "aa" * 65, "not an anchor"),
+        ("anchor start aa", "not a number"),
+    ],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),

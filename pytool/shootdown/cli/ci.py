@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
+from shootdown.arch import profiles
 from shootdown.cli import options
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 from shootdown.kernel.cache import cache_root
@@ -68,17 +69,28 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError("ci takes no guest command; use `shootdown run -- PROGRAM`")
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; it must be at least 1")
-    names = _architectures(args)
+    every = _architectures(args)
+    skipped = _skipped(args, every)
+    names = tuple(name for name in every if name not in skipped)
     for name in names:
         record.validate(_experiment(args, name))
     out = options.the_directory(args, "ci", room=0).path
+    for name, why in skipped.items():
+        print(f"{name}: skipped: {why}", file=sys.stderr)
     codes = asyncio.run(_run_all(args, names, out))
-    document = ktap.document([_case(name, out / name, codes[name]) for name in names])
+    cases = [
+        ktap.not_run(name, skipped[name])
+        if name in skipped
+        else _case(name, out / name, codes[name])
+        for name in every
+    ]
+    document = ktap.document(cases)
     directory.write_text(out / "ktap.txt", document)
     code = gravest(list(codes.values()))
-    words = ", ".join(f"{name} {_word(codes[name])}" for name in names)
+    words = ", ".join(f"{n} {_word(codes.get(n, ExitCode.SKIPPED))}" for n in every)
     runs = {name: directory.read_json(out / name / "result.json") for name in names}
     value = {"schema": SCHEMA, "exit_code": code, "directory": str(out), "runs": runs}
+    value |= {"skipped": skipped} if skipped else {}
     options.emit(args, value, f"{document}# {words}; reports in {out}\n")
     return code
 
@@ -101,6 +113,16 @@ def _architectures(args: argparse.Namespace) -> tuple[str, ...]:
     if args.arch is None and args.kernel and not args.kernel.startswith("debian:"):
         return (source.architecture(args.kernel, cache_root()),)
     return arch.names()
+
+
+def _skipped(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, str]:
+    """Architectures that do not have the profiles, and why; none where no other is left."""
+    found = {
+        name: f"no profile {', '.join(lacks)}"
+        for name in names
+        if (lacks := profiles.lacking(arch.get(name), args.profile or ""))
+    }
+    return found if len(found) < len(names) else {}
 
 
 def _experiment(args: argparse.Namespace, name: str) -> Experiment:

@@ -52,17 +52,19 @@ async def live(
     session: Session,
     *,
     begin: Callable[[], Awaitable[None]],
+    ready: Callable[[], Awaitable[None]],
     stopped: Stopped,
     tell: Tell,
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
-    ``begin`` is called once QEMU is there, ``stopped`` with the guest paused after the last
-    workload. A guest that crashes or hangs is written down in ``session``, not raised. Raises
-    UsageError for unknown workloads, InfraError when the host or QEMU failed.
+    ``begin`` is called once QEMU is there, ``ready`` once the guest has booted, ``stopped`` with
+    the guest paused after the last workload. A guest that crashes or hangs is written down in
+    ``session``, not raised. Raises UsageError for unknown workloads, InfraError when the host or
+    QEMU failed.
     """
     try:
-        await _work(guest, experiment, session, begin, tell)
+        await _work(guest, experiment, session, tell, begin=begin, ready=ready)
         session.ended = "done"
     except GuestCrashError as error:
         session.fail("crash", error)
@@ -87,8 +89,10 @@ async def _work(
     guest: Guest,
     experiment: Experiment,
     session: Session,
-    begin: Callable[[], Awaitable[None]],
     tell: Tell,
+    *,
+    begin: Callable[[], Awaitable[None]],
+    ready: Callable[[], Awaitable[None]],
 ) -> None:
     start = time.monotonic()
     await begin()
@@ -96,6 +100,7 @@ async def _work(
     session.release = hello.release
     session.boot_s = time.monotonic() - start
     tell(f"booted {hello.release} in {session.boot_s:.1f} s")
+    await ready()
     start = time.monotonic()
     try:
         if experiment.command:
