@@ -129,6 +129,20 @@ def test_no_frame_is_mapped_while_it_is_free(counted: Counted) -> None:
     assert pages.mapped_while_free(events, lives, counted.recording.arch.mmu) == []
 
 
+def test_every_allocation_follows_a_free(counted: Counted) -> None:
+    """Over the whole run; one free of a frame that was allocated again less is noticed."""
+    events = counted.recording.events
+    assert pages.unpaired(events) == []
+    lives = pages.read(events)
+    again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER)]
+    alone = events[events["kind"] == Kind.PAGE_ALLOCATED]
+    single = np.isin(lives["allocated"], alone["seq"][alone["b"] == 1])
+    chosen = np.intersect1d(again, lives["freed"][single])
+    assert len(chosen) > 100
+    for seq in chosen[:: len(chosen) // 10].tolist():
+        assert pages.unpaired(events[events["seq"] != seq])
+
+
 def test_no_table_is_freed_under_a_walk(counted: Counted) -> None:
     events = counted.recording.events
     freed = walkers.frees(events)
@@ -225,5 +239,6 @@ def test_churn_keeps_to_the_locks_and_the_allocator(churned: Recording) -> None:
     assert report.coverage["ptl:broken"] == 0
     lives = pages.read(events)
     assert lives["frames"].max() == 512
+    assert pages.unpaired(events) == []
     assert pages.mapped_while_free(events, lives, mmu) == []
     assert walkers.walked_while_freed(walkers.walks(events), walkers.frees(events)) == []

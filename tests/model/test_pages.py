@@ -62,5 +62,17 @@ def test_mapped_while_free() -> None:
     assert stale(freed(0x5000) + small.replace("0x400000", "0xffff800000000000")) == []
 
 
+def test_what_was_missed() -> None:
+    def missed(text: str) -> list[int]:
+        return pages.unpaired(parse(text))
+
+    assert missed(freed(0x5000) + taken(0x5000) + freed(0x5000)) == []
+    assert missed(taken(0x5000)) == [1]
+    assert missed(freed(0x5000) + freed(0x5000)) == [2]
+    assert missed(freed(0x5000) + freed(0x6000) + taken(0x5000) + taken(0x5000)) == [4]
+    assert missed(freed(0x4000, 4) + taken(0x6000)) == []
+    assert missed(taken(0x4000, 4)) == []
+
+
 def test_untrusted_sizes() -> None:
     assert len(pages.read(parse("0 PAGE_FREED a=0x1000 b=0xffffffffffffffff c=1"))) == 1 << 20
