@@ -90,7 +90,9 @@ class Aftermath:
         The number of an access is drawn after it, so it is evidence only when the CPU's record
         before it is younger than the return of the call. And a store that makes the translation
         good again may be numbered late: no other vCPU may have a store to an entry for the address
-        as its next record, nor the reading of a table that such a store has just linked.
+        as its next record, nor the reading of a table that such a store has just linked. Nor is an
+        access evidence while the address leads to a table that was linked and is being read: the
+        translation may have come back with it.
         """
         root, pa = self._machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         page = self._memory.get(root, {}).get(event.a >> PAGE_SHIFT)
@@ -114,7 +116,8 @@ class Aftermath:
         )
 
     def _in_doubt(self, event: Event) -> bool:
-        return any(
+        root = self._machine.tlb.root(event.cpu)
+        return self._machine.space.unread(root, event.a) or any(
             first <= event.a < first + size
             for record in self._machine.sequel.next_of_others(event.cpu, event.seq)
             for first, size in _concerned(record)
