@@ -71,6 +71,8 @@ def test_what_was_missed() -> None:
     assert missed(freed(0x5000) + freed(0x5000)) == [2]
     assert missed(freed(0x5000) + freed(0x6000) + taken(0x5000) + taken(0x5000)) == [4]
     assert missed(freed(0x4000, 4) + taken(0x6000)) == []
+    assert missed(freed(0x4000, 4) + freed(0x6000)) == []
+    assert missed(freed(0x4000, 4).replace("d=1", "d=4") + freed(0x6000)) == [2]
     assert missed(taken(0x4000, 4)) == []
 
 

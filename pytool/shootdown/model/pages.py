@@ -67,15 +67,18 @@ def unpaired(events: Events) -> list[int]:
     """Numbers of events that say that one before them was missed.
 
     An allocation of a frame that was in use and not freed, and a free of one that is free already;
-    only of single frames, for in a block it is not said which were in use. None in a trace in which
-    every free was seen, and every allocation of a frame that is freed again.
+    only of single frames, and not behind a block of which only some frames were in use: it is not
+    said which. None in a trace in which every free was seen, and every allocation of a frame that
+    is freed again.
     """
     rows = _frames(events[np.isin(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
     freed = rows["kind"] == Kind.PAGE_FREED
     after_free = np.zeros(len(rows), np.bool_)
     after_free[1:] = (rows["a"][1:] == rows["a"][:-1]) & freed[:-1]
-    missed: list[int] = rows["seq"][(rows["b"] == 1) & (after_free == freed)].tolist()
+    known = np.ones(len(rows), np.bool_)
+    known[1:] = (rows["a"][1:] != rows["a"][:-1]) | (rows["b"] == rows["d"])[:-1]
+    missed: list[int] = rows["seq"][(rows["b"] == 1) & known & (after_free == freed)].tolist()
     return sorted(missed)
 
 
