@@ -68,7 +68,8 @@ def parse(text: str) -> dict[str, list[str]]:
 
 
 def made(facts: KernelFacts) -> dict[str, list[str]]:
-    return parse(plan.make(facts, arch.get(facts.arch), ram_size=RAM))
+    """The plan without event groups."""
+    return parse(plan.make(facts, arch.get(facts.arch), ram_size=RAM, events="none"))
 
 
 def without(facts: KernelFacts, *names: str) -> KernelFacts:
@@ -167,7 +168,8 @@ def test_essentials_are_named(learned: KernelFacts) -> None:
 
 def test_an_optional_probe_is_dropped_and_named(learned: KernelFacts) -> None:
     name = {"x86_64": "exc_page_fault", "arm64": "do_mem_abort"}[learned.arch]
-    text = plan.make(without(learned, name), arch.get(learned.arch), ram_size=RAM)
+    which = arch.get(learned.arch)
+    text = plan.make(without(learned, name), which, ram_size=RAM, events="none")
     assert f"# not probed: FAULT: The kernel has no symbol '{name}'" in text
     assert not any(line.split()[1] == str(int(Probe.FAULT)) for line in parse(text)["probe"])
 
@@ -175,7 +177,14 @@ def test_an_optional_probe_is_dropped_and_named(learned: KernelFacts) -> None:
 def test_options(learned: KernelFacts) -> None:
     which = arch.get(learned.arch)
     text = plan.make(
-        learned, which, ram_size=RAM, thread="single", observe=False, drop_store=3, delay_us=50
+        learned,
+        which,
+        ram_size=RAM,
+        thread="single",
+        observe=False,
+        events="none",
+        drop_store=3,
+        delay_us=50,
     )
     found = parse(text)
     assert (found["thread"], found["observe"]) == (["single"], ["0"])
