@@ -91,6 +91,19 @@ class Space:
             return None
         return (self.mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE
 
+    def unread(self, root: int, va: int) -> bool:
+        """Whether ``va`` leads to a table of which the trace has not told yet.
+
+        The plugin reads a table after the store that links it, and other vCPUs use it meanwhile.
+        """
+        table = self._tables.get(root)
+        while table is not None:
+            entry, level = table.slots.get(index_of(va, table.level), 0), table.level
+            _, table = self._below(entry, level)
+            if table is None:
+                return self.mmu.table(entry, level)
+        return False
+
     def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
         """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
         pa, table = self._below(entry, level)

@@ -20,17 +20,20 @@ from shootdown.errors import (
     InconclusiveError,
     InfraError,
     ShootdownError,
+    UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import groups, plan, plan_groups
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.groups.base import Group
+from shootdown.loads import debian as load_packages
+from shootdown.loads import stress_ng
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.session import Session
-from shootdown.vm import initramfs
+from shootdown.vm import initramfs, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -77,9 +80,13 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
 
 def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
-    if not experiment.command and (known := artifacts.workload_names()):
+    if experiment.load:
+        if experiment.command:
+            raise UsageError("--load and a program of your own exclude each other; give one")
+        stress_ng.choose(experiment.load, experiment.arch)
+    elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
     configured(experiment)
 
@@ -134,9 +141,12 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    loads = stress_ng.choose(experiment.load, experiment.arch) if experiment.load else []
+    if loads:
+        extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
-    cmdline = tuple(experiment.append.split())
+    cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
         arch=arch,
         kernel=facts.boot_path,
@@ -149,6 +159,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
+        qemu_args=_disks(experiment, scratch),
         gdb=True,
         start_paused=bool(experiment.mutate) and _stays((*arch.machine.cmdline, *cmdline)),
     )
@@ -158,6 +169,11 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
 def _stays(cmdline: Sequence[str]) -> bool:
     """Whether the kernel certainly runs where it was linked."""
     return "nokaslr" in cmdline
+
+
+def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
+    mib = session.swap_of(experiment)
+    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
 
 
 def _write_command(prepared: Prepared, run: RunDir) -> None:
