@@ -77,6 +77,7 @@ def parse(text: str) -> dict[str, list[str]]:
 
 
 def made(facts: KernelFacts) -> dict[str, list[str]]:
+    """The plan without event groups."""
     return parse(plan.make(facts, arch.get(facts.arch), ram_size=RAM, events="none"))
 
 
@@ -181,7 +182,8 @@ def test_essentials_are_named(learned: KernelFacts) -> None:
 
 def test_an_optional_probe_is_dropped_and_named(learned: KernelFacts) -> None:
     name = {"x86_64": "exc_page_fault", "arm64": "do_mem_abort"}[learned.arch]
-    text = plan.make(without(learned, name), arch.get(learned.arch), ram_size=RAM)
+    which = arch.get(learned.arch)
+    text = plan.make(without(learned, name), which, ram_size=RAM, events="none")
     assert f"# not probed: FAULT: The kernel has no symbol '{name}'" in text
     probes = [line.split() for line in parse(text)["probe"]]
     assert not any(words[1:3] == [str(int(Probe.FAULT)), "emit"] for words in probes)
@@ -190,7 +192,14 @@ def test_an_optional_probe_is_dropped_and_named(learned: KernelFacts) -> None:
 def test_options(learned: KernelFacts) -> None:
     which = arch.get(learned.arch)
     text = plan.make(
-        learned, which, ram_size=RAM, thread="single", observe=False, drop_store=3, delay_us=50
+        learned,
+        which,
+        ram_size=RAM,
+        thread="single",
+        observe=False,
+        events="none",
+        drop_store=3,
+        delay_us=50,
     )
     found = parse(text)
     assert (found["thread"], found["observe"]) == (["single"], ["0"])
