@@ -42,6 +42,20 @@ GROUPS = """
 0 EXIT id=flush_tlb_mm_range a=0x9100
 1 ENTER id=rwsem_down_write_slowpath a=0x8200 b=0xffff888000005000
 1 EXIT id=rwsem_down_write_slowpath a=0x8200 b=0xffff888000005000
+0 ENTER id=vm_area_alloc a=0x9200 b=0xffff888000005000
+0 EXIT id=vm_area_alloc a=0x9200 b=0xffff888000006000
+0 WATCH_INIT id=VMA_REFCNT a=0x6080 d=0xffff888000006000
+0 WATCH id=VMA_REFCNT a=0x6080 c=1 d=0xffff888000006000
+0 ENTER id=do_user_addr_fault a=0x9300 c=6 d=0x400123
+0 ENTER id=lock_vma_under_rcu a=0x9280 b=0xffff888000005000 c=0x400123
+0 EXIT id=lock_vma_under_rcu a=0x9280 b=0xffff888000006000
+0 ENTER id=handle_mm_fault a=0x9240 b=0xffff888000006000 c=0x400123 d=0x1255
+0 EXIT id=handle_mm_fault a=0x9240
+0 EXIT id=do_user_addr_fault a=0x9300
+0 ENTER id=gup_fast_fallback a=0x9400 b=0x400000 c=1 d=0x80101
+0 ENTER id=try_grab_folio_fast a=0x9380 b=0xffffea0000000040 c=1 d=0x80101
+0 EXIT id=try_grab_folio_fast a=0x9380 b=0xffffea0000000040
+0 EXIT id=gup_fast_fallback a=0x9400 b=1
 """
 
 

@@ -44,6 +44,14 @@ REFUSED = {
         ("watch 1 0xffffffff82d68de8 0 0", "not a word"),
         ("watch 99999 0xffffffff82d68de8 8 0", "not a word"),
     ],
+    "observe": [
+        ("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words"),
+        ("observe 1\nvcpu 0 rax 0x1000", "no root register of a vCPU"),
+        ("observe 1\nvcpu 99 cr3 0x1000", "no root register of a vCPU"),
+        ("observe 1\nvcpu 0 cr3", "too few words"),
+        ("observe 1\nroot", "too few words"),
+        ("observe 1\nobject 256 0xffff888000000000", "no such set"),
+    ],
     "anchor": [
         ("anchor 0x1000", "not an anchor"),
         ("anchor 0x1000 abc", "not an anchor"),
@@ -53,7 +61,6 @@ REFUSED = {
         ("anchor 0x1000 " + "aa" * 65, "not an anchor"),
         ("anchor start aa", "not a number"),
     ],
-    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words")],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),
@@ -68,6 +75,7 @@ MISFITS = {
     "watch": "watch 1 0x1234 8 0",
     "percpu_watch": "percpu_watch 3 0xfffffff000000000 1 0xffffffff82574e20",
     "kernel_root": "kernel_root 0x1234000",
+    "observe": "observe 1\nresume",
 }
 
 
