@@ -48,6 +48,21 @@ def add_workload(parser: Parser) -> None:
     )
 
 
+def add_load(parser: Parser) -> None:
+    """Which loads of the distribution's run, and for how long."""
+    parser.add_argument(
+        "--load",
+        metavar="stress-ng:GLOB",
+        help="stressors of stress-ng to run instead of workloads, patterns with commas between",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=number,
+        metavar="N",
+        help=f"how long each load runs in the guest (default: {DEFAULT.seconds})",
+    )
+
+
 def add_profile(parser: Parser) -> None:
     """How guest and CPU differ from the default."""
     known = "; ".join(f"{name}: {profiles.known(arch.get(name))}" for name in arch.names())
@@ -93,6 +108,7 @@ def add_experiment(
     add_kernel(what, kernel)
     what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {architecture})")
     add_workload(what)
+    add_load(what)
     what.add_argument("--rootfs", metavar="DIR", help="files to add to the guest's root")
     add_profile(what)
     add_mutate(what)
@@ -108,6 +124,12 @@ def add_experiment(
         type=number,
         metavar="MIB",
         help=f"RAM (default: {DEFAULT.mem}, or what a variant needs)",
+    )
+    how.add_argument(
+        "--swap",
+        type=number,
+        metavar="MIB",
+        help="swap, on a disk of its own (default: as the load needs)",
     )
     how.add_argument(
         "--events",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from shootdown import arch as arches
@@ -32,7 +33,7 @@ class Machine:
     """The whole model. Raises UsageError for an unknown architecture."""
 
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
-        self.arch: Final = arches.get(arch)
+        self.arch = arches.get(arch)
         self.space: Final = Space(self.arch.mmu)
         self.records: Final = Records()
         self.tlb: Final = TLBS[self.arch.name](self.records)
@@ -71,6 +72,7 @@ class Machine:
             Kind.EXIT: self._leave,
             Kind.RET_USER: self._return,
             Kind.MARK: self._mark,
+            Kind.PAGE_FREED: self._freed,
             Kind.OBS: self._observe,
         }
 
@@ -289,6 +291,8 @@ class Machine:
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
+        self.space.mmu = self.arch.mmu.for_levels(event.d)
+        self.arch = replace(self.arch, mmu=self.space.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)
@@ -297,6 +301,9 @@ class Machine:
             self._phases.append(name)
         elif event.id == Mark.END and name in self._phases:
             del self._phases[self._phases.index(name) :]
+
+    def _freed(self, event: Event) -> None:
+        self._tell("freed", event)
 
     def _observe(self, event: Event) -> None:
         self._tell("observed", event)
