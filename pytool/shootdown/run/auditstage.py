@@ -98,10 +98,10 @@ def _roots(
         for cpu, registers in enumerate(stand.registers)
         for name, value in registers.items()
     ]
-    layout = _layout(facts)
-    kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
+    where = layout(facts)
+    kernel = window.translate(window.word(facts.va("init_mm") + where.mm_pgd))
     space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
-    mms = mm_roots(space, layout, user_levels=shadow.user_levels)
+    mms = mm_roots(space, where, user_levels=shadow.user_levels)
     return [*loaded, *mms, *_twins(mms, shadow)]
 
 
@@ -129,7 +129,9 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
             yield KernelSpace(stand.memory, arch.mmu, root, levels)
 
 
-def _layout(facts: KernelFacts) -> Layout:
+def layout(facts: KernelFacts) -> Layout:
+    """Where this kernel keeps what the walk of its tasks reads. Raises InfraError."""
+
     def task(member: str) -> int:
         return facts.member(f"task_struct.{member}").offset
 

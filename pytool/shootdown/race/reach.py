@@ -1,0 +1,149 @@
+"""Runs a guest until a point of a plan is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shootdown.errors import InconclusiveError
+from shootdown.race import operand
+from shootdown.race.engine import Hit
+from shootdown.race.operand import Operand
+from shootdown.race.points import Point
+from shootdown.race.resolve import Traps
+from shootdown.race.stage import Stage
+from shootdown.race.survey import belongs, entry_class
+from shootdown.race.view import Task
+
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Somebody reached a point; the vCPU stands there."""
+
+    vcpu: int
+    task: Task
+    page: int | None
+    """VA of the page that was meant, if one was."""
+
+
+@dataclass
+class _Progress:
+    # On the way to one point. `returns`: where each thread leaves the function it is in.
+    returns: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Access:
+    hit: Hit
+    task: Task
+    what: Operand
+    va: int
+
+
+class Reach:
+    """Reaches points on one stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._operands: dict[int, Operand | None] = {}
+
+    async def reach(
+        self, traps: Traps, seconds: float, page: int | None
+    ) -> tuple[Arrival | None, float]:
+        """Run until the point is reached: who did, and the seconds that the vCPUs ran.
+
+        None when nobody did for ``seconds``. ``page``: VA of what the point calls the page.
+        """
+        progress, spent = _Progress(), 0.0
+        while True:
+            vas = {*traps.gates, *progress.returns.values()}
+            vas |= traps.vas if progress.returns or not traps.gates else frozenset()
+            hit, took = await self._stage.engine.run_to(vas, seconds - spent)
+            spent += took
+            if hit is None:
+                return None, spent
+            task = self._stage.view.current(hit.vcpu)
+            if self._stage.meant(traps.point, task, hit.vcpu):
+                arrival = await self._arrive(traps, progress, hit, task, page)
+                if arrival:
+                    return arrival, spent
+
+    async def _arrive(
+        self, traps: Traps, progress: _Progress, hit: Hit, task: Task, page: int | None
+    ) -> Arrival | None:
+        """Whether a vCPU that stands at one of the traps, or at a gate, has reached the point."""
+        point, returns = traps.point, progress.returns
+        if returns.get(task.va) == hit.pc:
+            del returns[task.va]
+            if point.event == "return":
+                return self._count(point, progress, Arrival(hit.vcpu, task, page))
+            return None
+        if hit.pc in traps.gates and task.va not in returns:
+            returns[task.va] = await self._stage.return_address(hit.vcpu)
+            if point.event != "return":
+                progress.counts[task.va] = 0
+        inside = not traps.gates or task.va in returns
+        if not inside or hit.pc not in traps.vas:
+            return None
+        found = await self._look(point, hit, task, page)
+        return self._count(point, progress, found) if found else None
+
+    @staticmethod
+    def _count(point: Point, progress: _Progress, found: Arrival) -> Arrival | None:
+        counts = progress.counts
+        counts[found.task.va] = counts.get(found.task.va, 0) + 1
+        return found if counts[found.task.va] == point.nth else None
+
+    async def _look(self, point: Point, hit: Hit, task: Task, page: int | None) -> Arrival | None:
+        """Whether the instruction before which a vCPU stands does what the point says."""
+        if point.event not in ("pte_write", "load", "store"):
+            if point.when == "after" and point.event == "flush":
+                await self._stage.engine.step(hit)
+            return Arrival(hit.vcpu, task, page)
+        what = await self._operand(hit)
+        if what is None:
+            return None
+        names = [name for name, _ in what.registers]
+        va = what.va(await self._stage.engine.stub.read(hit.vcpu, names))
+        access = _Access(hit, task, what, va)
+        try:
+            if point.event == "pte_write":
+                return await self._entry(point, access)
+            return await self._user(point, access, page)
+        except InconclusiveError:  # what it accesses is not mapped: it will fault
+            return None
+
+    async def _entry(self, point: Point, access: _Access) -> Arrival | None:
+        mmu, view = self._stage.target.arch.mmu, self._stage.view
+        pa, old = view.entry(access.va)
+        if not belongs(entry_class(old, mmu), point.old):
+            return None
+        va = view.user_va(access.task, pa)
+        if va is None or (point.of != "any" and not self._stage.in_window(va)):
+            return None
+        if point.when == "after":
+            await self._stage.engine.step(access.hit)
+            _, new = view.entry(access.va)
+            if new == old or not belongs(entry_class(new, mmu), point.new):
+                return None
+        return Arrival(access.hit.vcpu, access.task, va)
+
+    async def _user(self, point: Point, access: _Access, page: int | None) -> Arrival | None:
+        if point.of == "window" and not self._stage.in_window(access.va):
+            return None
+        if point.of == "page" and (page is None or access.va // PAGE != page // PAGE):
+            return None
+        if point.when == "after":
+            stands = await self._stage.engine.step(access.hit)
+            if stands != access.hit.pc + access.what.size:
+                return None  # it faulted, and was not done
+        return Arrival(access.hit.vcpu, access.task, access.va & -PAGE)
+
+    async def _operand(self, hit: Hit) -> Operand | None:
+        if hit.pc not in self._operands:
+            data = await self._stage.engine.stub.memory(hit.vcpu, hit.pc, operand.LONGEST)
+            name = self._stage.target.arch.name
+            self._operands[hit.pc] = operand.decode(name, data, hit.pc)
+        return self._operands[hit.pc]
