@@ -15,7 +15,7 @@ static const char *const regs[] = {
 	"x8",	     "x9",	"x10",	    "x11",     "x12",	    "x13", "x14", "x15",
 	"x16",	     "x17",	"x18",	    "x19",     "x20",	    "x21", "x22", "x23",
 	"x24",	     "x25",	"x26",	    "x27",     "x28",	    "x29", "x30", "TTBR0_EL1",
-	"TTBR1_EL1", "TCR_EL1", "SPSR_EL1", "ELR_EL1", "TPIDR_EL1", NULL
+	"TTBR1_EL1", "TCR_EL1", "SPSR_EL1", "ELR_EL1", "TPIDR_EL1", "sp",  NULL
 };
 enum { X0, XZR = 31, TTBR0 = 31, TTBR1, TCR, SPSR, ELR, TPIDR };
 

@@ -60,6 +60,9 @@ static bool parse_term(const struct line *l, unsigned at, struct sd_term *t)
 		s += *s == '@';
 		errno = 0;
 		t->part[t->n].value = strtoull(s, &end, 0);
+		t->part[t->n].shift = 0;
+		if (end != s && g_str_has_prefix(end, ">>"))
+			t->part[t->n].shift = strtoul(end + 2, &end, 10) & 63;
 		if (end == s || errno || (*end && *end != '+' && *end != '-'))
 			return bad(l, "not a term");
 		s = end;
@@ -76,6 +79,7 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 
 		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
+		v = (uint64_t)((int64_t)v >> t->part[i].shift);
 		*ret += t->part[i].minus ? -v : v;
 	}
 	return true;
@@ -110,6 +114,22 @@ static bool parse_capture(const struct line *l, char *word, struct sd_capture *c
 	return c->reg != SD_NO_REG || bad(l, "no such register");
 }
 
+/* Actions that are one word: they write an event. */
+static bool event_action(const char *word, uint8_t *what)
+{
+	static const char *const names[] = { [SD_ACT_EMIT] = "emit",
+					     [SD_ACT_ENTER] = "enter",
+					     [SD_ACT_EXIT] = "exit",
+					     [SD_ACT_TAIL] = "tail" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+		if (!strcmp(word, names[i])) {
+			*what = (uint8_t)i;
+			return true;
+		}
+	return false;
+}
+
 static bool parse_probe(const struct line *l)
 {
 	struct sd_probe_point p = { 0 };
@@ -124,8 +144,7 @@ static bool parse_probe(const struct line *l)
 		uint8_t *reg = &p.action[p.nactions].reg;
 
 		*reg = SD_NO_REG;
-		if (!strcmp(l->w[i], "emit")) {
-			p.action[p.nactions].what = SD_ACT_EMIT;
+		if (event_action(l->w[i], &p.action[p.nactions].what)) {
 			i += 1;
 		} else if (!strcmp(l->w[i], "watch") || !strcmp(l->w[i], "unwatch")) {
 			p.action[p.nactions].what = *l->w[i] == 'w' ? SD_ACT_WATCH : SD_ACT_UNWATCH;
@@ -169,10 +188,13 @@ static bool parse_word(const struct line *l, unsigned at, struct sd_word *w)
 
 static bool parse_set(const struct line *l)
 {
-	struct sd_word w = { .root = l->n > 5 && !strcmp(l->w[5], "root") };
+	struct sd_word w = { .root = l->n > 5 && !strcmp(l->w[5], "root"),
+			     .via = l->n > 5 && !strcmp(l->w[5], "via") };
 	uint64_t set;
 
 	if (!numbers(l, 1, 1, &set) || !parse_word(l, 2, &w))
+		return false;
+	if (w.via && !numbers(l, 6, 1, &w.pointer))
 		return false;
 	w.set = (uint8_t)set;
 	return (set <= UINT8_MAX && sd_probe_word(&w)) || bad(l, "too many sets or words");
@@ -271,6 +293,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		p->percpu = v[0];
 	else if (!strcmp(w, "kernel_root"))
 		p->kernel_root = v[0];
+	else if (!strcmp(w, "stack"))
+		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
 		p->observe = v[0];
 	else if (!strcmp(w, "test_drop_store"))
@@ -311,6 +335,7 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 		ok = !l.n || parse(&l, target, ret);
 	}
 	fclose(f);
+	sd_probes_seal();
 	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
 		   !ret->linear_pa.n || !ret->kernel_root))
 		return bad(&l, "schema, start, ram, linear or kernel_root is missing");

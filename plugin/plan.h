@@ -4,13 +4,14 @@
 
 #include "probe.h"
 
-enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 16 };
+enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 32 };
 
 /* A sum of numbers and of words of kernel memory, read when recording starts. */
 struct sd_term {
 	unsigned n;
 	struct {
 		bool minus, deref;
+		uint8_t shift; /* of the word read, arithmetically to the right */
 		uint64_t value;
 	} part[SD_MAX_TERM];
 };
@@ -27,6 +28,7 @@ struct sd_plan {
 	uint64_t image_va, image_size;
 	struct sd_static_watch watch[SD_MAX_STATIC];
 	unsigned nwatches;
+	uint8_t stack; /* binary logarithm of the bytes of a kernel stack */
 	bool observe, single;
 	uint64_t drop_store, delay_us;
 };

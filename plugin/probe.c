@@ -23,15 +23,37 @@ bool sd_probe_word(const struct sd_word *w)
 	return true;
 }
 
+static struct sd_probe_point *point(unsigned i)
+{
+	return &g_array_index(probes, struct sd_probe_point, i);
+}
+
+static gint by_pc(gconstpointer a, gconstpointer b)
+{
+	const struct sd_probe_point *p = a, *q = b;
+
+	return (p->pc > q->pc) - (p->pc < q->pc);
+}
+
+void sd_probes_seal(void)
+{
+	if (probes)
+		g_array_sort(probes, by_pc); /* stable: probes of one place stay in order */
+}
+
 const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n)
 {
-	for (unsigned i = 0; probes && i < probes->len; i++) {
-		struct sd_probe_point *p = &g_array_index(probes, struct sd_probe_point, i);
+	unsigned low = 0, high = probes ? probes->len : 0, end = high;
 
-		if (p->pc == pc && !n--)
-			return p;
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (point(middle)->pc < pc)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low + n < end && point(low + n)->pc == pc ? point(low + n) : NULL;
 }
 
 static uint64_t capture(unsigned cpu, const struct sd_capture *c)
@@ -49,10 +71,10 @@ static uint64_t capture(unsigned cpu, const struct sd_capture *c)
 	return value;
 }
 
-static void emit(unsigned cpu, const struct sd_probe_point *p)
+static void emit(unsigned cpu, const struct sd_probe_point *p, uint16_t kind, uint8_t flags)
 {
 	uint64_t v[SD_MAX_CAPTURES] = { 0 };
-	struct sd_event ev = { .kind = SD_KIND_PROBE, .id = p->id, .pc = p->pc };
+	struct sd_event ev = { .kind = kind, .id = p->id, .pc = p->pc };
 
 	for (unsigned i = 0; i < p->ncaptures; i++)
 		v[i] = capture(cpu, &p->capture[i]);
@@ -60,10 +82,11 @@ static void emit(unsigned cpu, const struct sd_probe_point *p)
 	ev.b = v[1];
 	ev.c = v[2];
 	ev.d = v[3];
-	ev.flags = p->ncaptures > 4 ? SD_FLAG_MORE : 0;
+	ev.flags = flags | (p->ncaptures > 4 ? SD_FLAG_MORE : 0);
 	sd_emit(cpu, &ev);
 	if (p->ncaptures > 4)
-		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_PROBE_MORE,
+		sd_emit(cpu, &(struct sd_event){ .kind = kind == SD_KIND_PROBE ? SD_KIND_PROBE_MORE
+									       : SD_KIND_ENTER_MORE,
 						 .id = p->id,
 						 .pc = p->pc,
 						 .a = v[4],
@@ -72,16 +95,33 @@ static void emit(unsigned cpu, const struct sd_probe_point *p)
 						 .d = v[7] });
 }
 
+/* The word of kernel memory at @va; false when it is NULL. */
+static bool pointer(unsigned cpu, uint64_t va, uint64_t *ret)
+{
+	uint64_t off = sd_va_to_off(va);
+
+	if (off != UINT64_MAX)
+		*ret = sd_ram_u64(off);
+	else if (!sd_read_va(cpu, va, ret, sizeof(*ret)))
+		return false;
+	return *ret;
+}
+
 static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, uint64_t base,
 		    bool add)
 {
 	for (unsigned i = 0; i < nwords; i++) {
 		if (words[i].set != set)
 			continue;
+
+		uint64_t at = base;
+
+		if (words[i].via && !pointer(cpu, base + words[i].pointer, &at))
+			continue;
 		if (add)
-			sd_watch_add(cpu, p->pc, &words[i], base + words[i].offset, base);
+			sd_watch_add(cpu, p->pc, &words[i], at + words[i].offset, base);
 		else
-			sd_watch_remove(&words[i], base + words[i].offset);
+			sd_watch_remove(&words[i], at + words[i].offset);
 	}
 }
 
@@ -93,11 +133,22 @@ void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p)
 
 		switch (p->action[i].what) {
 		case SD_ACT_EMIT:
-			emit(cpu, p);
+			emit(cpu, p, SD_KIND_PROBE, 0);
+			break;
+		case SD_ACT_ENTER:
+			emit(cpu, p, SD_KIND_ENTER, 0);
+			break;
+		case SD_ACT_EXIT:
+			emit(cpu, p, SD_KIND_EXIT, 0);
+			break;
+		case SD_ACT_TAIL:
+			emit(cpu, p, SD_KIND_EXIT, SD_FLAG_TAIL);
 			break;
 		case SD_ACT_WATCH:
 		case SD_ACT_UNWATCH:
-			for_set(cpu, p, p->action[i].set, reg, p->action[i].what == SD_ACT_WATCH);
+			if (reg) /* NULL: nothing was allocated, nothing is given back */
+				for_set(cpu, p, p->action[i].set, reg,
+					p->action[i].what == SD_ACT_WATCH);
 			break;
 		case SD_ACT_FORGET_ROOT:
 			off = sd_va_to_off(reg);

@@ -4,8 +4,16 @@
 
 #include "watch.h"
 
-enum sd_action { SD_ACT_EMIT, SD_ACT_WATCH, SD_ACT_UNWATCH, SD_ACT_FORGET_ROOT };
-enum { SD_MAX_ACTIONS = 4, SD_MAX_CAPTURES = 8, SD_MAX_WORDS = 16 };
+enum sd_action {
+	SD_ACT_EMIT,  /* PROBE */
+	SD_ACT_ENTER, /* ENTER, EXIT: a function */
+	SD_ACT_EXIT,
+	SD_ACT_TAIL, /* EXIT, by a jump to another function */
+	SD_ACT_WATCH,
+	SD_ACT_UNWATCH,
+	SD_ACT_FORGET_ROOT
+};
+enum { SD_MAX_ACTIONS = 4, SD_MAX_CAPTURES = 8, SD_MAX_WORDS = 64 };
 
 /* A register, or memory at a register plus an offset. */
 struct sd_capture {
@@ -26,6 +34,8 @@ struct sd_probe_point {
 void sd_probe_add(const struct sd_probe_point *p);
 /* False when there are too many. */
 bool sd_probe_word(const struct sd_word *w);
+/* All probes are there: put them in order, so that they can be found. */
+void sd_probes_seal(void);
 /* The n-th probe at @pc, NULL when there are no more. */
 const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n);
 void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define SD_VERSION	1
+#define SD_VERSION	2
 #define SD_MAGIC	"SHOOTDWN"
 #define SD_HEADER_BYTES 4096
 #define SD_RECORD_BYTES 64
@@ -17,7 +17,8 @@
 enum sd_kind {
 	/*
 	 * recording starts; a=linear map VA, b=PA at that VA, c=kernel root PA, d=levels of a user
-	 * root, level=levels of the kernel root
+	 * root, level=levels of the kernel root, size=binary logarithm of the bytes of a kernel
+	 * stack
 	 */
 	SD_KIND_ARMED = 1,
 	/*
@@ -76,6 +77,18 @@ enum sd_kind {
 	SD_KIND_OBS = 17,
 	/* a word is watched from here on; id=watch, a=PA, c=value, d=base VA of its object */
 	SD_KIND_WATCH_INIT = 18,
+	/*
+	 * a kernel function begins; id=Function, a=stack pointer, b..d=first arguments, further
+	 * ones in ENTER_MORE
+	 */
+	SD_KIND_ENTER = 19,
+	/*
+	 * a kernel function is about to return; id=Function, a=stack pointer (that of its ENTER),
+	 * b=result register
+	 */
+	SD_KIND_EXIT = 20,
+	/* further arguments of the ENTER record before it on this vCPU */
+	SD_KIND_ENTER_MORE = 21,
 	/* trailer: events of one kind on this vCPU; id=kind, a=count */
 	SD_KIND_COUNT = 30,
 	/*
@@ -99,8 +112,10 @@ enum sd_flag {
 	SD_FLAG_LEAF = 16,
 	/* FLUSH: every address space, global entries included */
 	SD_FLAG_ALL_ASID = 32,
-	/* PROBE: a PROBE_MORE record with further captures follows from this vCPU */
+	/* PROBE, ENTER: a record with further captures follows from this vCPU */
 	SD_FLAG_MORE = 64,
+	/* EXIT: by a jump to another function, whose result it will be; b is none */
+	SD_FLAG_TAIL = 128,
 };
 
 /* id of FLUSH */
@@ -157,13 +172,56 @@ enum sd_watch {
 	SD_WATCH_IS_LAZY = 3,
 	/* x86 per-CPU cpu_tlbstate.loaded_mm; base is the CPU number */
 	SD_WATCH_LOADED_MM = 4,
+	/* x86 per-CPU cpu_tlbstate.ctxs[0].tlb_gen; base is the CPU number */
+	SD_WATCH_CPU_TLB_GEN = 5,
+	/* mm_struct.mm_lock_seq; base is the mm_struct */
+	SD_WATCH_MM_LOCK_SEQ = 10,
+	/* mm_struct.mm_mt.ma_root; base is the mm_struct */
+	SD_WATCH_MM_TREE = 11,
+	/* x86 mm_struct.context.tlb_gen; base is the mm_struct */
+	SD_WATCH_MM_TLB_GEN = 12,
+	/* arm64 mm_struct.context.id: ASID and generation; base is the mm_struct */
+	SD_WATCH_MM_CONTEXT_ID = 13,
+	/* mm_struct.write_protect_seq; base is the mm_struct */
+	SD_WATCH_MM_WRITE_PROTECT_SEQ = 14,
+	/* mm_struct.tlb_flush_pending; base is the mm_struct */
+	SD_WATCH_MM_TLB_FLUSH_PENDING = 15,
+	/* mm_struct.tlb_flush_batched; base is the mm_struct */
+	SD_WATCH_MM_TLB_FLUSH_BATCHED = 16,
+	/* mm_struct.page_table_lock, its locked byte; base is the mm_struct */
+	SD_WATCH_MM_PAGE_TABLE_LOCK = 17,
+	/* a table's own lock, its locked byte; base is the table's PA */
+	SD_WATCH_PTL = 20,
+	/* arm64 asid_generation; base is 0 */
+	SD_WATCH_ASID_GENERATION = 21,
+	/* vm_area_struct.vm_start; base is the vm_area_struct */
+	SD_WATCH_VMA_START = 30,
+	/* vm_area_struct.vm_end; base is the vm_area_struct */
+	SD_WATCH_VMA_END = 31,
+	/* vm_area_struct.vm_mm; base is the vm_area_struct */
+	SD_WATCH_VMA_MM = 32,
+	/* vm_area_struct.vm_flags; base is the vm_area_struct */
+	SD_WATCH_VMA_FLAGS = 33,
+	/* vm_area_struct.vm_page_prot; base is the vm_area_struct */
+	SD_WATCH_VMA_PAGE_PROT = 34,
+	/* vm_area_struct.detached; base is the vm_area_struct */
+	SD_WATCH_VMA_DETACHED = 35,
+	/* vm_area_struct.vm_lock_seq; base is the vm_area_struct */
+	SD_WATCH_VMA_LOCK_SEQ = 36,
+	/* count of the rw_semaphore behind vm_area_struct.vm_lock; base is the vm_area_struct */
+	SD_WATCH_VMA_LOCK = 37,
+	/* vm_area_struct.vm_refcnt; base is the vm_area_struct */
+	SD_WATCH_VMA_REFCNT = 38,
 };
 
 /* id of PROBE and PROBE_MORE */
 enum sd_probe {
 	/* system call entry; captures number, then six arguments */
 	SD_PROBE_SYSCALL = 1,
-	/* __switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], comm[8:16] */
+	/*
+	 * __switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], comm[8:16],
+	 * lowest VA of its kernel stack
+	 */
 	SD_PROBE_TASK_SWITCH = 2,
 	/* page-fault handler entry; captures fault VA, error code or ESR */
 	SD_PROBE_FAULT = 3,

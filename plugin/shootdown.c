@@ -346,7 +346,8 @@ static void on_start(unsigned cpu, void *udata)
 					 .b = sd_mem.ram_base,
 					 .c = sd_off_to_pa(root_off),
 					 .d = user_levels,
-					 .level = (uint8_t)kernel_levels });
+					 .level = (uint8_t)kernel_levels,
+					 .size = plan.stack });
 	if (!add_static_watches(cpu))
 		misfit();
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Watched words: an open-addressing table keyed by the RAM offset of the 8-byte
- * granule. Adding and removing take a lock, a look-up takes none. There is room
- * for thousands of address spaces; a full table is an event lost, so the run
- * says so.
+ * granule; a granule may hold several words. Adding and removing take a lock, a
+ * look-up takes none. There is room for thousands of address spaces; a full table
+ * is an event lost, so the run says so.
  *
  * Old and new values of an atomic come from what its two callbacks report. QEMU
  * reports the result for plain, xchg and cmpxchg, but for fetch-and-op (and all
@@ -23,7 +23,7 @@
 #include "trace.h"
 #include "watch.h"
 
-enum { WAYS = 1 << 16, PROBES = 64 };
+enum { WAY_BITS = 18, WAYS = 1 << WAY_BITS, PROBES = 64 };
 static const uint64_t EMPTY = 0, GONE = 1; /* keys are offset | 2 */
 
 struct watch {
@@ -45,7 +45,7 @@ void sd_watch_delay(unsigned us)
 
 static unsigned hash(uint64_t off)
 {
-	return (unsigned)(((off >> 3) * 0x9e3779b97f4a7c15ull) >> 48);
+	return (unsigned)(((off >> 3) * 0x9e3779b97f4a7c15ull) >> (64 - WAY_BITS));
 }
 
 static uint64_t key_of(uint64_t off)
@@ -53,19 +53,42 @@ static uint64_t key_of(uint64_t off)
 	return (off & ~7ull) | 2;
 }
 
-static struct watch *find(uint64_t off)
+/* The entries of a granule: begin at its hash, go on behind the last one found. */
+struct place {
+	uint64_t key;
+	unsigned at, left;
+};
+
+static struct place places_of(uint64_t off)
 {
-	uint64_t key = key_of(off);
+	return (struct place){ .key = key_of(off), .at = hash(off), .left = PROBES };
+}
 
-	for (unsigned i = 0, h = hash(off); i < PROBES; i++, h = (h + 1) % WAYS) {
-		uint64_t k = __atomic_load_n(&watches[h].key, __ATOMIC_ACQUIRE);
+static struct watch *next_of(struct place *p)
+{
+	while (p->left--) {
+		struct watch *e = &watches[p->at];
+		uint64_t k = __atomic_load_n(&e->key, __ATOMIC_ACQUIRE);
 
-		if (k == key)
-			return &watches[h];
+		p->at = (p->at + 1) % WAYS;
+		if (k == p->key)
+			return e;
 		if (k == EMPTY)
 			break;
 	}
+	p->left = 0;
 	return NULL;
+}
+
+/* The entry of one word. @changing is held. */
+static struct watch *find(uint64_t off, unsigned id)
+{
+	struct place p = places_of(off);
+	struct watch *e;
+
+	while ((e = next_of(&p)) && (e->off != off || e->id != id))
+		;
+	return e;
 }
 
 /* A free entry for @off; @changing is held. */
@@ -85,10 +108,10 @@ static uint64_t ram_value(uint64_t off, unsigned size)
 /* The entry for a word, new or there already; NULL when there is no room. @changing is held. */
 static struct watch *place(const struct sd_word *w, uint64_t off, uint64_t base)
 {
-	struct watch *e = find(off);
+	struct watch *e = find(off, w->id);
 
 	if (e) /* an object that came back without having been given up */
-		return e->off == off && e->id == w->id && e->base == base ? e : NULL;
+		return e->base == base ? e : NULL;
 	e = claim(off);
 	if (!e)
 		return NULL;
@@ -127,6 +150,19 @@ bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t v
 	return true;
 }
 
+/*
+ * Empty an entry. A look-up stops at an empty one, so entries that others may have
+ * been placed behind stay GONE, until what follows them is empty. @changing is held.
+ */
+static void vacate(unsigned at)
+{
+	__atomic_store_n(&watches[at].key, GONE, __ATOMIC_RELEASE);
+	if (watches[(at + 1) % WAYS].key != EMPTY)
+		return;
+	for (; watches[at].key == GONE; at = (at + WAYS - 1) % WAYS)
+		__atomic_store_n(&watches[at].key, EMPTY, __ATOMIC_RELEASE);
+}
+
 void sd_watch_remove(const struct sd_word *w, uint64_t va)
 {
 	uint64_t off = sd_va_to_off(va);
@@ -135,9 +171,9 @@ void sd_watch_remove(const struct sd_word *w, uint64_t va)
 	if (off == UINT64_MAX)
 		return;
 	g_mutex_lock(&changing);
-	e = find(off);
-	if (e && e->off == off && e->id == w->id) {
-		__atomic_store_n(&e->key, GONE, __ATOMIC_RELEASE);
+	e = find(off, w->id);
+	if (e) {
+		vacate((unsigned)(e - watches));
 		__atomic_sub_fetch(&sd_mem.page[off >> SD_PAGE_SHIFT], 1, __ATOMIC_SEQ_CST);
 	}
 	g_mutex_unlock(&changing);
@@ -204,43 +240,64 @@ static void delay(void)
 	usleep((useconds_t)(x % delay_us));
 }
 
-void sd_watch_store(unsigned cpu, const struct sd_wstore *ws)
+/* The word's part of a wider value that was stored from @st on. */
+static uint64_t part_of(const struct watch *e, const struct sd_store *st, uint64_t value)
+{
+	return (value >> (8 * (e->off - st->off))) & sd_mask(e->size);
+}
+
+/* What the store did to the word; false when it did nothing that counts. */
+static bool effect(struct watch *e, const struct sd_wstore *ws, uint64_t *old, uint64_t *new)
 {
 	const struct sd_store *st = &ws->st;
-	struct watch *e = find(st->off);
-	uint64_t old, new;
+	bool covers = st->off <= e->off && e->off + e->size <= st->off + st->size;
 
-	if (!e)
-		return;
-	if (e->off != st->off || e->size != st->size || ws->rmw == SD_RMW_OTHER) {
-		if (e->off >= st->off + st->size || st->off >= e->off + e->size)
-			return;
-		new = ram_value(e->off, e->size); /* another width, or a rare atomic */
-		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
-	} else if (st->atomic) {
-		if (!rmw_values(ws, &old, &new))
-			return;
-		__atomic_store_n(&e->value, new, __ATOMIC_RELEASE);
-	} else {
-		new = st->value;
-		old = __atomic_exchange_n(&e->value, new, __ATOMIC_ACQ_REL);
+	if (e->off >= st->off + st->size || st->off >= e->off + e->size)
+		return false;
+	if (!covers || ws->rmw == SD_RMW_OTHER) {
+		*new = ram_value(e->off, e->size); /* a part of it, or a rare atomic */
+		*old = __atomic_exchange_n(&e->value, *new, __ATOMIC_ACQ_REL);
+		return *old != *new;
 	}
-	if (old == new && !is_blind(ws))
+	if (!st->atomic) {
+		*new = part_of(e, st, st->value);
+		*old = __atomic_exchange_n(&e->value, *new, __ATOMIC_ACQ_REL);
+		return *old != *new;
+	}
+	if (!rmw_values(ws, old, new))
+		return false;
+	*old = part_of(e, st, *old);
+	*new = part_of(e, st, *new);
+	__atomic_store_n(&e->value, *new, __ATOMIC_RELEASE);
+	return *old != *new || is_blind(ws);
+}
+
+static void store_into(unsigned cpu, struct watch *e, const struct sd_wstore *ws)
+{
+	uint64_t old, new, off;
+
+	if (!effect(e, ws, &old, &new))
 		return;
 	if (G_UNLIKELY(delay_us))
 		delay();
-
-	uint64_t off;
-
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_WATCH,
 					 .id = e->id,
-					 .pc = st->pc,
+					 .pc = ws->st.pc,
 					 .a = sd_off_to_pa(e->off),
 					 .b = old,
 					 .c = new,
 					 .d = e->base,
 					 .size = e->size,
-					 .flags = st->atomic ? SD_FLAG_ATOMIC : 0 });
+					 .flags = ws->st.atomic ? SD_FLAG_ATOMIC : 0 });
 	if (e->root && (off = sd_va_to_off(new)) != UINT64_MAX)
-		sd_root_learn(cpu, st->pc, sd_off_to_pa(off), false);
+		sd_root_learn(cpu, ws->st.pc, sd_off_to_pa(off), false);
+}
+
+void sd_watch_store(unsigned cpu, const struct sd_wstore *ws)
+{
+	struct place p = places_of(ws->st.off);
+	struct watch *e;
+
+	while ((e = next_of(&p)))
+		store_into(cpu, e, ws);
 }

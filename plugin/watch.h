@@ -4,11 +4,13 @@
 
 #include "tables.h"
 
-/* A word of a dynamic set: @offset from the object's base. */
+/* A word of a dynamic set: @offset from the object's base, or from what it points to. */
 struct sd_word {
 	unsigned set, id, size;
 	uint64_t offset;
 	bool root; /* its value is the VA of a root table */
+	bool via;  /* @offset is from what the object's word at @pointer points to */
+	uint64_t pointer;
 };
 
 /* A store to a watched page, with the operation of an atomic. */

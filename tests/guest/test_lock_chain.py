@@ -110,6 +110,6 @@ def test_the_lock_was_contended(delayed: Recording, locks: Locks) -> None:
     moves = locks.counts()
     assert moves[Move.DOWNGRADE] >= 60  # each munmap
     if delayed.experiment.thread == "multi":
-        # One thread that runs all vCPUs in turns may never leave one of them inside a short section.
+        # One thread that runs all vCPUs in turns may never leave one inside a short section.
         assert moves[Move.BACK_OUT] > 0
         assert moves[Move.READ_GRANT] > 0

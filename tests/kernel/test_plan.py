@@ -34,6 +34,7 @@ GRAMMAR = {
     "slow_table": NUMBER,
     "kernel_root": NUMBER,
     "percpu": NUMBER,
+    "stack": NUMBER,
     "watch": " ".join([NUMBER] * 4),
     "percpu_watch": " ".join([NUMBER] * 4),
     "set": " ".join([NUMBER] * 4) + "( root)?",
@@ -46,7 +47,7 @@ ONCE = {"schema", "arch", "thread", "ram", "start", "linear", "image", "slow_tab
 ONCE |= {"kernel_root", "percpu", "watch", "observe"}
 CAPTURES = {
     Probe.SYSCALL: 7,
-    Probe.TASK_SWITCH: 6,
+    Probe.TASK_SWITCH: 7,
     Probe.FAULT: 2,
     Probe.MM_ALLOC: 1,
     Probe.MM_FREE: 2,

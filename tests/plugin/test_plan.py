@@ -44,7 +44,7 @@ REFUSED = {
         ("watch 1 0xffffffff82d68de8 0 0", "not a word"),
         ("watch 99999 0xffffffff82d68de8 8 0", "not a word"),
     ],
-    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 20, "too many sets or words")],
+    "observe": [("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words")],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),

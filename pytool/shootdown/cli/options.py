@@ -13,6 +13,7 @@ from typing import Final
 from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
+from shootdown.kernel import groups
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
@@ -98,6 +99,11 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     add_effort(how)
     how.add_argument("--smp", type=number, metavar="N", help=f"vCPUs (default: {DEFAULT.smp})")
     how.add_argument("--mem", type=number, metavar="MIB", help=f"RAM (default: {DEFAULT.mem})")
+    how.add_argument(
+        "--events",
+        metavar="GROUP[,GROUP...]",
+        help=f"event groups to record: default, all, none, {', '.join(groups.GROUPS)}",
+    )
     how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )

@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from shootdown.errors import InfraError
-from shootdown.kernel import facts_check, tree
+from shootdown.kernel import exits, facts_check, groups, tree
 from shootdown.kernel import facts_sources as sources
 from shootdown.kernel import image as images
 from shootdown.kernel.btf import Btf, Member
 from shootdown.kernel.cache import sha256
+from shootdown.kernel.exits import Places
 from shootdown.kernel.facts_derived import FINDERS
 from shootdown.kernel.facts_needs import NEEDS
 from shootdown.kernel.facts_sources import Kernel, Types
@@ -27,7 +28,7 @@ from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 3
+_FORMAT: Final = 5
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -49,6 +50,8 @@ class KernelFacts:
     """Of ``facts_needs``: what the kernel has."""
     constants: dict[str, int] = field(repr=False)
     """Of ``facts_needs``: the enumerators the kernel has."""
+    functions: dict[str, Places] = field(repr=False)
+    """Functions that event groups speak of: where they begin and end."""
     missing: tuple[str, ...]
     """Of ``facts_needs``: symbols, members and enumerators the kernel does not have."""
     symbols_from: str
@@ -68,6 +71,13 @@ class KernelFacts:
     def member(self, path: str) -> Member:
         """Offset and size in bytes of ``struct.member``. Raises InfraError when there is none."""
         return self.members.get(path) or self.types.member(path)
+
+    def has(self, name: str) -> bool:
+        """Whether the kernel has a function or variable, or (``struct.member``) a member.
+
+        Of functions and members only those that a group asks for are known.
+        """
+        return name in self.members or name in self.functions or name in self.symbols
 
     @cached_property
     def image(self) -> KernelImage:
@@ -121,7 +131,8 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
     listed, types = kernel.symbols, kernel.types
     needs = NEEDS[image.arch]
     members, constants = types.value.look_up(
-        dict.fromkeys((*needs.members, *facts_check.MEMBERS)), needs.constants
+        dict.fromkeys((*needs.members, *facts_check.MEMBERS, *groups.all_members())),
+        needs.constants,
     )
     symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))
     facts_check.check(members, symbols, image, str(types))
@@ -135,6 +146,7 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
         symbols=symbols,
         members=members,
         constants=constants,
+        functions=exits.find(image, symbols, groups.all_functions()),
         missing=tuple(n for n in wanted if n not in {*symbols, *members, *constants}),
         symbols_from=str(listed),
         types_from=str(types),
@@ -165,7 +177,8 @@ def _derive(
 
 def _version() -> str:
     """Changes with the format and with what is looked up."""
-    return hashlib.sha256(repr((_FORMAT, NEEDS, sorted(FINDERS))).encode()).hexdigest()[:8]
+    asked = (_FORMAT, NEEDS, sorted(FINDERS), groups.all_members(), groups.all_functions())
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
 
 
 def _keep(entry: Path, facts: KernelFacts) -> None:
@@ -177,6 +190,7 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
         "build_id": facts.build_id,
         "members": {name: [m.offset, m.size] for name, m in facts.members.items()},
         "constants": facts.constants,
+        "functions": {n: [f.entry, f.returns, f.tails] for n, f in facts.functions.items()},
         "missing": facts.missing,
         "symbols_from": facts.symbols_from,
         "types_from": facts.types_from,
@@ -214,6 +228,10 @@ def _recall(entry: Path, files: KernelFiles) -> KernelFacts | None:
             symbols=symbols,
             members={name: Member(*where) for name, where in about["members"].items()},
             constants=about["constants"],
+            functions={
+                name: Places(entry, tuple(returns), tuple(tails))
+                for name, (entry, returns, tails) in about["functions"].items()
+            },
             missing=tuple(about["missing"]),
             symbols_from=about["symbols_from"],
             types_from=about["types_from"],

@@ -52,6 +52,7 @@ _COMMON: Final = Needs(
         "task_struct.pid",
         "task_struct.tgid",
         "task_struct.comm",
+        "task_struct.stack",
         "task_struct.mm",
         "task_struct.active_mm",
         "task_struct.tasks",

@@ -7,6 +7,7 @@ from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
+from shootdown.kernel import groups, plan_groups
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import SPEC as ARM64
 from shootdown.kernel.plan_spec import Spec
@@ -18,6 +19,12 @@ SPECS: Final[dict[str, Spec]] = {"x86_64": X86_64, "arm64": ARM64}
 THREADS: Final = ("multi", "single")
 _MM_SET: Final = 1
 """Number of the set of words watched in every mm_struct."""
+_INIT_STACK: Final = (
+    ("__start_init_stack", "__end_init_stack"),
+    ("__start_init_task", "__end_init_task"),
+    ("init_thread_union", "__end_init_task"),
+)
+_USUAL_STACK: Final = 14
 
 
 def make(
@@ -26,13 +33,15 @@ def make(
     *,
     ram_size: int,
     thread: str = "multi",
+    events: str = "",
     observe: bool = True,
     drop_store: int = 0,
     delay_us: int = 0,
 ) -> str:
     """The text of the plan.
 
-    ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``drop_store`` and
+    ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``events``: groups of
+    events, as ``groups.named`` takes them. ``drop_store`` and
     ``delay_us`` (microseconds) are for tests: lose the N-th page-table store; sleep before
     numbering a watched access. A probe that the kernel has no place for is left out and named in
     a comment. Raises InfraError when the kernel lacks something no recording can do without, and
@@ -56,6 +65,7 @@ def make(
         *_mappings(facts, spec, ram),
         *_watches(facts, spec),
         *_probes(facts, spec),
+        *plan_groups.lines(facts, spec.registers, groups.named(events)),
         f"observe {int(observe)}",
     ]
     if drop_store:
@@ -71,7 +81,21 @@ def _mappings(facts: KernelFacts, spec: Spec, ram: int) -> Iterator[str]:
     yield f"image {first:#x} {end - first:#x} {spec.image_pa(facts, first)}  # _text to _end"
     yield f"slow_table {spec.slow_table(facts):#x}"
     yield f"kernel_root {facts.va(spec.kernel_root):#x}  # {spec.kernel_root}"
+    yield f"stack {_stack_log2(facts)}"
     yield f"percpu {facts.va('__per_cpu_offset'):#x}  # __per_cpu_offset"
+
+
+def _stack_log2(facts: KernelFacts) -> int:
+    """Of THREAD_SIZE bytes: the size of the first task's stack (vmlinux.lds.h: INIT_TASK_DATA).
+
+    Where the kernel lists no data the common size stands: 16 KiB, on both architectures.
+    """
+    for start, end in _INIT_STACK:
+        if start in facts.symbols and end in facts.symbols:
+            size = facts.va(end) - facts.va(start)
+            if size > 0 and size & (size - 1) == 0:
+                return size.bit_length() - 1
+    return _USUAL_STACK
 
 
 def _watches(facts: KernelFacts, spec: Spec) -> Iterator[str]:

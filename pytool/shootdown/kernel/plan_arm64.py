@@ -6,7 +6,15 @@ from typing import Final
 
 from shootdown.errors import InfraError
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.plan_spec import Memory, ProbePoint, Spec, mm_probes, single, switch
+from shootdown.kernel.plan_spec import (
+    Memory,
+    ProbePoint,
+    Registers,
+    Spec,
+    mm_probes,
+    single,
+    switch,
+)
 from shootdown.trace.schema import Probe
 
 _PAGE: Final = 4096
@@ -64,6 +72,7 @@ SPEC: Final = Spec(
     linear=_linear,
     image_pa=_image_pa,
     kernel_root="swapper_pg_dir",
+    registers=Registers("sp", tuple(f"x{number}" for number in range(6)), "x0"),
     slow_table=_slow_table,
     probes=(
         *mm_probes("x0", "x1"),

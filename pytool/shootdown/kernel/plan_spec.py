@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shootdown.errors import InfraError
-from shootdown.kernel.facts import KernelFacts
 from shootdown.trace.schema import Probe, Watch
+
+if TYPE_CHECKING:
+    from shootdown.kernel.facts import KernelFacts
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,27 @@ class PerCpuWord:
     watch: Watch
     variable: str
     member: str
+    within: str = ""
+    """A member of the variable that ``member`` is counted from; empty: the variable itself."""
 
     def line(self, facts: KernelFacts) -> str:
         """The directive. Raises InfraError when the kernel lacks a symbol or the member."""
         member = facts.member(self.member)
         # A per-CPU symbol is an offset already where its section is linked at zero, else a VA;
         # the words of __per_cpu_offset fit either, modulo 2**64.
-        offset = (facts.va(self.variable) + member.offset) % (1 << 64)
+        within = facts.member(self.within).offset if self.within else 0
+        offset = (facts.va(self.variable) + within + member.offset) % (1 << 64)
         array = facts.va("__per_cpu_offset")
         return f"percpu_watch {int(self.watch)} {offset:#x} {member.size} {array:#x}"
+
+
+@dataclass(frozen=True)
+class Registers:
+    """The C calling convention, in gdb's names."""
+
+    stack: str
+    arguments: tuple[str, ...]
+    result: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,8 @@ class Spec:
     """Symbol of the kernel's root table."""
     slow_table: Callable[[KernelFacts], int]
     """VA of the fixmap's level-1 table."""
+    registers: Registers
+    """How functions are called."""
     probes: tuple[ProbePoint, ...]
     percpu: tuple[PerCpuWord, ...]
     ram_below: int
@@ -90,6 +107,7 @@ def switch(register: str) -> tuple[str | Memory, ...]:
         Memory(register, "task_struct.mm"),
         Memory(register, "task_struct.comm"),
         Memory(register, "task_struct.comm", at=8),
+        Memory(register, "task_struct.stack"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.plan_spec import PerCpuWord, ProbePoint, Spec, mm_probes, switch
+from shootdown.kernel.plan_spec import PerCpuWord, ProbePoint, Registers, Spec, mm_probes, switch
 from shootdown.trace.schema import Probe, Watch
 
 _START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
@@ -29,6 +29,7 @@ SPEC: Final = Spec(
     linear=_linear,
     image_pa=_image_pa,
     kernel_root="init_top_pgt",
+    registers=Registers("rsp", ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), "rax"),
     slow_table=lambda facts: facts.va("level1_fixmap_pgt"),
     probes=(
         *mm_probes("rdi", "rsi"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shootdown.errors import UsageError
+from shootdown.kernel import groups
 
 SCHEMA: Final = 1
 POLICIES: Final = ("wilcox", "glisse")
@@ -51,6 +52,8 @@ class Experiment:
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
     timeout: int = 300
     """Seconds for each workload; the boot has as many, and five minutes at least."""
+    events: str = ""
+    """Groups of events to record, with commas between (``kernel.groups``); empty is default."""
     policy: str = "wilcox"
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
@@ -71,6 +74,7 @@ class Experiment:
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
                 raise UsageError(f"{text!a} is not UTF-8; rename it")
+        groups.named(self.events)
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
         for name, low, high in (

@@ -22,7 +22,7 @@ from shootdown.errors import (
     ShootdownError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel import plan
+from shootdown.kernel import groups, plan, plan_groups
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
@@ -148,6 +148,7 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             prepared.arch,
             ram_size=experiment.mem << 20,
             thread=experiment.thread,
+            events=experiment.events,
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
@@ -171,10 +172,25 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
         },
         "seed": experiment.seed,
         "profile": experiment.profile,
+        "events": _groups(prepared),
         "workloads": experiment.workloads,
         "reproduce": experiment.command_line(),
     }
     directory.write_json(run.command, value)
+
+
+def _groups(prepared: Prepared) -> dict[str, object]:
+    """Every event group: whether it is recorded, and what of it the kernel does not have."""
+    armed = {group.name for group in groups.named(prepared.experiment.events)}
+    found = (plan_groups.resolve(prepared.facts, group) for group in groups.GROUPS.values())
+    return {
+        one.group.name: {
+            "recorded": one.group.name in armed and not one.refused,
+            "refused": one.refused,
+            "absent": list(one.absent),
+        }
+        for one in found
+    }
 
 
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"SHOOTDWN"
 HEADER_BYTES: Final = 4096
 RECORD_BYTES: Final = 64
@@ -75,7 +75,9 @@ class Flag(IntFlag):
     ALL_ASID = 32
     """FLUSH: every address space, global entries included."""
     MORE = 64
-    """PROBE: a PROBE_MORE record with further captures follows from this vCPU."""
+    """PROBE, ENTER: a record with further captures follows from this vCPU."""
+    TAIL = 128
+    """EXIT: by a jump to another function, whose result it will be; ``b`` is none."""
 
 
 class Kind(IntEnum):
@@ -99,13 +101,17 @@ class Kind(IntEnum):
     MARK = 16
     OBS = 17
     WATCH_INIT = 18
+    ENTER = 19
+    EXIT = 20
+    ENTER_MORE = 21
     COUNT = 30
     TRAILER = 31
 
 
 KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.ARMED: "recording starts; a=linear map VA, b=PA at that VA, c=kernel root PA, "
-    "d=levels of a user root, level=levels of the kernel root",
+    "d=levels of a user root, level=levels of the kernel root, size=binary logarithm of the bytes "
+    "of a kernel stack",
     Kind.ROOT_LEARN: "a root table became known; b=table PA, level, d=PA of the root that names "
     "its address space: b, or with PTI the kernel's root of the pair; its slots follow",
     Kind.ROOT_FORGET: "a root table was given back; b=table PA",
@@ -132,6 +138,11 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.MARK: "the guest said something; id=Mark, a..d=arguments",
     Kind.OBS: "user access inside a declared range; a=VA, b=PA really used, c=value, "
     "d=equal accesses to this VA since the last record for it on this vCPU",
+    Kind.ENTER: "a kernel function begins; id=Function, a=stack pointer, b..d=first arguments, "
+    "further ones in ENTER_MORE",
+    Kind.ENTER_MORE: "further arguments of the ENTER record before it on this vCPU",
+    Kind.EXIT: "a kernel function is about to return; id=Function, a=stack pointer (that of its "
+    "ENTER), b=result register",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",
     Kind.TRAILER: "end of this file; a=records before it, b=events lost, c=tables re-read at "
     "unlink, d=slots re-read at unlink",
@@ -176,6 +187,26 @@ class Watch(IntEnum):
     MM_PGD = 2
     IS_LAZY = 3
     LOADED_MM = 4
+    CPU_TLB_GEN = 5
+    MM_LOCK_SEQ = 10
+    MM_TREE = 11
+    MM_TLB_GEN = 12
+    MM_CONTEXT_ID = 13
+    MM_WRITE_PROTECT_SEQ = 14
+    MM_TLB_FLUSH_PENDING = 15
+    MM_TLB_FLUSH_BATCHED = 16
+    MM_PAGE_TABLE_LOCK = 17
+    PTL = 20
+    ASID_GENERATION = 21
+    VMA_START = 30
+    VMA_END = 31
+    VMA_MM = 32
+    VMA_FLAGS = 33
+    VMA_PAGE_PROT = 34
+    VMA_DETACHED = 35
+    VMA_LOCK_SEQ = 36
+    VMA_LOCK = 37
+    VMA_REFCNT = 38
 
 
 WATCH_TEXT: Final[dict[Watch, str]] = {
@@ -183,6 +214,27 @@ WATCH_TEXT: Final[dict[Watch, str]] = {
     Watch.MM_PGD: "mm_struct.pgd; base is the mm_struct; its value is a root to learn",
     Watch.IS_LAZY: "x86 per-CPU cpu_tlbstate_shared.is_lazy; base is the CPU number",
     Watch.LOADED_MM: "x86 per-CPU cpu_tlbstate.loaded_mm; base is the CPU number",
+    Watch.CPU_TLB_GEN: "x86 per-CPU cpu_tlbstate.ctxs[0].tlb_gen; base is the CPU number",
+    Watch.MM_LOCK_SEQ: "mm_struct.mm_lock_seq; base is the mm_struct",
+    Watch.MM_TREE: "mm_struct.mm_mt.ma_root; base is the mm_struct",
+    Watch.MM_TLB_GEN: "x86 mm_struct.context.tlb_gen; base is the mm_struct",
+    Watch.MM_CONTEXT_ID: "arm64 mm_struct.context.id: ASID and generation; base is the mm_struct",
+    Watch.MM_WRITE_PROTECT_SEQ: "mm_struct.write_protect_seq; base is the mm_struct",
+    Watch.MM_TLB_FLUSH_PENDING: "mm_struct.tlb_flush_pending; base is the mm_struct",
+    Watch.MM_TLB_FLUSH_BATCHED: "mm_struct.tlb_flush_batched; base is the mm_struct",
+    Watch.MM_PAGE_TABLE_LOCK: "mm_struct.page_table_lock, its locked byte; base is the mm_struct",
+    Watch.PTL: "a table's own lock, its locked byte; base is the table's PA",
+    Watch.ASID_GENERATION: "arm64 asid_generation; base is 0",
+    Watch.VMA_START: "vm_area_struct.vm_start; base is the vm_area_struct",
+    Watch.VMA_END: "vm_area_struct.vm_end; base is the vm_area_struct",
+    Watch.VMA_MM: "vm_area_struct.vm_mm; base is the vm_area_struct",
+    Watch.VMA_FLAGS: "vm_area_struct.vm_flags; base is the vm_area_struct",
+    Watch.VMA_PAGE_PROT: "vm_area_struct.vm_page_prot; base is the vm_area_struct",
+    Watch.VMA_DETACHED: "vm_area_struct.detached; base is the vm_area_struct",
+    Watch.VMA_LOCK_SEQ: "vm_area_struct.vm_lock_seq; base is the vm_area_struct",
+    Watch.VMA_LOCK: "count of the rw_semaphore behind vm_area_struct.vm_lock; base is the "
+    "vm_area_struct",
+    Watch.VMA_REFCNT: "vm_area_struct.vm_refcnt; base is the vm_area_struct",
 }
 
 
@@ -200,7 +252,7 @@ class Probe(IntEnum):
 PROBE_TEXT: Final[dict[Probe, str]] = {
     Probe.SYSCALL: "system call entry; captures number, then six arguments",
     Probe.TASK_SWITCH: "__switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], "
-    "comm[8:16]",
+    "comm[8:16], lowest VA of its kernel stack",
     Probe.FAULT: "page-fault handler entry; captures fault VA, error code or ESR",
     Probe.MM_ALLOC: "pgd_alloc entry; captures mm_struct",
     Probe.MM_FREE: "pgd_free entry; captures mm_struct, pgd VA",

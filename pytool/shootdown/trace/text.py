@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import UsageError
+from shootdown.trace.functions import Function
 from shootdown.trace.schema import (
     DTYPE,
     FIELDS,
@@ -46,6 +47,9 @@ _IDS: Final[dict[Kind, type[IntEnum]]] = {
     Kind.PROBE: Probe,
     Kind.PROBE_MORE: Probe,
     Kind.MARK: Mark,
+    Kind.ENTER: Function,
+    Kind.ENTER_MORE: Function,
+    Kind.EXIT: Function,
     Kind.COUNT: Kind,
 }
 """What ``id`` means; other kinds leave it 0."""

@@ -1,0 +1,98 @@
+"""What a group of events is: places and words of the kernel that are recorded together.
+
+A group is data. It names functions whose entry and exit are recorded, members of objects that are
+watched, and per-CPU or global words. What of it a kernel has is found by presence: symbols, and
+members in the kernel's types. A group that is not armed puts nothing into the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from shootdown.kernel.plan_spec import PerCpuWord
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Watch
+
+
+class Set(IntEnum):
+    """Objects that come and go, whose words are watched while they live."""
+
+    MM = 1
+    """mm_struct, from ``pgd_alloc`` to ``pgd_free``; every plan has it."""
+    VMA = 2
+    """vm_area_struct, from ``vm_area_alloc`` or ``vm_area_dup`` to ``vm_area_free``."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A function whose entry and exit are recorded."""
+
+    function: Function
+    arguments: int = 3
+    """How many of them ENTER captures, 0 to 6."""
+    reads: tuple[tuple[int, str], ...] = ()
+    """Members that ENTER captures behind the arguments: which argument points to the structure, and
+    ``struct.member``. With the arguments there is room for seven words. Only one group may ask
+    for members at a function."""
+    at_entry: tuple[str, ...] = ()
+    """Further actions, in the plan's grammar; ``{0}`` is the register of the first argument."""
+    at_return: tuple[str, ...] = ()
+    """Further actions at returns; ``{result}`` is the register of the result."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A watched word of every object of a set."""
+
+    watch: Watch
+    objects: Set
+    member: str
+    """``struct.member``, as ``KernelFacts.member`` takes it."""
+    via: str = ""
+    """A member of the object: a pointer to what ``member`` is counted from."""
+    size: int = 0
+    """Bytes watched from the member's start on; 0 for all of it."""
+
+
+@dataclass(frozen=True)
+class GlobalWord:
+    """A watched variable of the kernel."""
+
+    watch: Watch
+    symbol: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of events."""
+
+    name: str
+    text: str
+    """What it tells, one line."""
+    functions: tuple[Traced, ...] = ()
+    words: tuple[Word, ...] = ()
+    percpu: tuple[PerCpuWord, ...] = ()
+    variables: tuple[GlobalWord, ...] = ()
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Functions (by name) or members; of each tuple the kernel must have one, or the group is
+    refused."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Members to look up in the kernel's types."""
+        names = [name for word in self.words for name in (word.member, word.via) if name]
+        names += [word.member for word in self.percpu]
+        names += [member for traced in self.functions for _, member in traced.reads]
+        names += [name for one_of in self.needs for name in one_of if "." in name]
+        return tuple(dict.fromkeys(names))
+
+
+VMA_LIFE: Final = (
+    Traced(Function.vm_area_alloc, 1, at_return=(f"watch {Set.VMA:d} {{result}}",)),
+    Traced(Function.vm_area_dup, 1, at_return=(f"watch {Set.VMA:d} {{result}}",)),
+    Traced(Function.vm_area_free, 1, at_entry=(f"unwatch {Set.VMA:d} {{0}}",)),
+)
+"""Begins and ends ``Set.VMA``: part of every group that watches its words."""

@@ -1,0 +1,114 @@
+"""The lines of a plan that event groups ask for, and what of them a kernel does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shootdown.errors import InfraError
+from shootdown.kernel.facts import KernelFacts
+from shootdown.kernel.groups.base import Group, Traced, Word
+from shootdown.kernel.plan_spec import Registers
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A group, as a kernel has it."""
+
+    group: Group
+    absent: tuple[str, ...]
+    """Functions, members and variables of the group that the kernel does not have."""
+    refused: str
+    """Why the group cannot be recorded at all; empty when it is."""
+
+
+def resolve(facts: KernelFacts, group: Group) -> Resolved:
+    """What the kernel has of a group."""
+    lacks = [one_of for one_of in group.needs if not any(map(facts.has, one_of))]
+    refused = "; ".join(f"the kernel has no {' and no '.join(names)}" for names in lacks)
+    wanted = [traced.function.name for traced in group.functions]
+    wanted += [name for word in group.words for name in (word.member, word.via) if name]
+    wanted += [word.member for word in group.percpu]
+    wanted += [word.symbol for word in group.variables]
+    return Resolved(group, tuple(n for n in dict.fromkeys(wanted) if not facts.has(n)), refused)
+
+
+def lines(facts: KernelFacts, registers: Registers, groups: Iterable[Group]) -> Iterator[str]:
+    """The plan's lines of all groups that the kernel has; a refused one is named in a comment."""
+    kept: list[Group] = []
+    for found in (resolve(facts, group) for group in groups):
+        if found.refused:
+            yield f"# not recorded: {found.group.name}: {found.refused}"
+            continue
+        yield f"# events: {found.group.name}" + _without(found.absent)
+        kept.append(found.group)
+    for word in dict.fromkeys(word for group in kept for word in group.words):
+        yield from _word(facts, word)
+    for percpu in dict.fromkeys(word for group in kept for word in group.percpu):
+        if facts.has(percpu.member):
+            yield f"{percpu.line(facts)}  # {percpu.variable}, {percpu.member}"
+    for variable in dict.fromkeys(word for group in kept for word in group.variables):
+        if facts.has(variable.symbol):
+            yield f"watch {variable.watch:d} {facts.va(variable.symbol):#x} {variable.size} 0"
+    for traced in _merged(kept):
+        yield from _function(facts, registers, traced)
+
+
+def _without(absent: tuple[str, ...]) -> str:
+    return f" (the kernel has no {', '.join(absent)})" if absent else ""
+
+
+def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
+    """Each function once, with what every group wants of it."""
+    wanted: dict[int, Traced] = {}
+    for traced in (traced for group in groups for traced in group.functions):
+        other = wanted.get(traced.function, traced)
+        # Members are read behind the arguments, so who wants them says how many those are.
+        reader = traced if traced.reads else other
+        wanted[traced.function] = Traced(
+            traced.function,
+            reader.arguments if reader.reads else max(traced.arguments, other.arguments),
+            reader.reads,
+            tuple(dict.fromkeys(other.at_entry + traced.at_entry)),
+            tuple(dict.fromkeys(other.at_return + traced.at_return)),
+        )
+    yield from wanted.values()
+
+
+def _word(facts: KernelFacts, word: Word) -> Iterator[str]:
+    try:
+        member = facts.member(word.member)
+        via = f" via {facts.member(word.via).offset:#x}" if word.via else ""
+    except InfraError:
+        return  # named among what is absent
+    size = word.size or member.size
+    yield f"set {word.objects:d} {word.watch:d} {member.offset:#x} {size}{via}  # {word.member}"
+
+
+def _read(facts: KernelFacts, registers: Registers, argument: int, path: str) -> str:
+    """The capture of a member; the register's own value where the kernel has no such member."""
+    register = registers.arguments[argument]
+    if not facts.has(path):
+        return register
+    member = facts.member(path)
+    return f"{register}+{member.offset:#x}:{member.size}"
+
+
+def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Iterator[str]:
+    places = facts.functions.get(traced.function.name)
+    if places is None:
+        return
+    number, stack, result = int(traced.function), registers.stack, registers.result
+    # The event first: what begins or ends with it is told behind it.
+    entry = " ".join(action.format(*registers.arguments) for action in traced.at_entry)
+    arguments = " ".join(registers.arguments[: traced.arguments])
+    reads = " ".join(_read(facts, registers, at, member) for at, member in traced.reads)
+    words = ("probe", f"{places.entry:#x}", str(number), "enter", entry, stack, arguments, reads)
+    yield " ".join(filter(None, words)) + f"  # {traced.function.name}"
+    leave = " ".join(action.format(result=result) for action in traced.at_return)
+    for va in places.returns:
+        yield " ".join(
+            filter(None, ("probe", f"{va:#x}", str(number), "exit", leave, stack, result))
+        )
+    for va in places.tails:
+        yield f"probe {va:#x} {number} tail {stack}"

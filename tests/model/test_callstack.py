@@ -1,0 +1,109 @@
+"""The operation stack, from events written by hand."""
+
+from __future__ import annotations
+
+from shootdown.model.callstack import CallStacks, Timeline
+from shootdown.trace import text
+from shootdown.trace.functions import Function
+from shootdown.trace.types import Events
+
+MMAP, UNMAP, FLUSH = Function.do_mmap, Function.unmap_vmas, Function.flush_tlb_func
+SWITCHES = """
+0 PROBE id=TASK_SWITCH a=0x1 flags=MORE
+0 PROBE_MORE id=TASK_SWITCH c=0x10000
+"""
+
+
+def events(body: str) -> Events:
+    return text.parse(SWITCHES + body)
+
+
+def told(body: str) -> list[str]:
+    """Of every PTE_WRITE the operation it belongs to."""
+    all_of_them = events(body)
+    timeline = Timeline(all_of_them)
+    writes = all_of_them[all_of_them["kind"] == 7]
+    return [timeline.names(number) for number in timeline.of(writes).tolist()]
+
+
+def test_calls_nest() -> None:
+    assert told("""
+        0 PTE_WRITE
+        0 ENTER id=do_mmap a=0x13f00
+        0 PTE_WRITE
+        0 ENTER id=unmap_vmas a=0x13e00
+        0 PTE_WRITE
+        0 EXIT id=unmap_vmas a=0x13e00
+        0 PTE_WRITE
+        0 EXIT id=do_mmap a=0x13f00
+        0 PTE_WRITE
+    """) == ["", "do_mmap", "do_mmap > unmap_vmas", "do_mmap", ""]
+
+
+def test_a_missed_end_is_seen_by_the_stack_pointer() -> None:
+    assert told("""
+        0 ENTER id=do_mmap a=0x13f00
+        0 ENTER id=unmap_vmas a=0x13e00
+        0 ENTER id=tlb_finish_mmu a=0x13e00
+        0 PTE_WRITE
+        0 EXIT id=do_mmap a=0x13f00
+        0 PTE_WRITE
+    """) == ["do_mmap > tlb_finish_mmu", ""]
+
+
+def test_an_interrupt_is_over_before_what_it_interrupted_goes_on() -> None:
+    assert told("""
+        0 ENTER id=do_mmap a=0x13f00
+        0 ENTER id=flush_tlb_func a=0x99f00
+        0 PTE_WRITE
+        0 EXIT id=flush_tlb_func a=0x99f00
+        0 PTE_WRITE
+        0 ENTER id=flush_tlb_func a=0x99f00
+        0 ENTER id=unmap_vmas a=0x13e00
+        0 PTE_WRITE
+    """) == ["do_mmap > flush_tlb_func", "do_mmap", "do_mmap > unmap_vmas"]
+
+
+def test_calls_go_with_their_task() -> None:
+    assert told("""
+        0 ENTER id=do_mmap a=0x13f00
+        0 PROBE id=TASK_SWITCH a=0x2 flags=MORE
+        0 PROBE_MORE id=TASK_SWITCH c=0x50000
+        0 PTE_WRITE
+        0 ENTER id=do_madvise a=0x53f00
+        0 PTE_WRITE
+        1 PROBE id=TASK_SWITCH a=0x1 flags=MORE
+        1 PROBE_MORE id=TASK_SWITCH c=0x10000
+        1 PTE_WRITE
+        0 PTE_WRITE
+    """) == ["", "do_madvise", "do_mmap", "do_madvise"]
+
+
+def test_user_mode_is_inside_of_nothing() -> None:
+    assert told("0 ENTER id=copy_process a=0x13f00\n0 RET_USER\n0 PTE_WRITE") == [""]
+
+
+def test_an_end_without_a_beginning_is_counted() -> None:
+    timeline = Timeline(events("0 EXIT id=do_mmap a=0x13f00"))
+    assert timeline.unmatched == 1
+    assert timeline.stacks == [()]
+
+
+def test_the_stack_is_as_large_as_the_trace_says() -> None:
+    body = "0 ENTER id=do_mmap a=0x17f00\n0 ENTER id=unmap_vmas a=0x13e00\n0 PTE_WRITE"
+    small = told(body)
+    large = told("0 ARMED size=15\n" + body)
+    assert small == ["unmap_vmas"]  # the first looked like an interrupt's, and so it was over
+    assert large == ["do_mmap > unmap_vmas"]
+
+
+def test_a_call_at_the_top_of_a_stack() -> None:
+    calls = CallStacks()
+    calls.switch(0, 0x10000)
+    calls.enter(0, MMAP, 0x14000)  # nothing is pushed yet
+    calls.enter(0, UNMAP, 0x13000)
+    assert calls.of(0) == (MMAP, UNMAP)
+    calls.leave(0, UNMAP, 0x13000)
+    assert calls.of(0) == (MMAP,)
+    calls.enter(0, FLUSH, 0x2000)
+    assert calls.of(0) == (MMAP, FLUSH)
