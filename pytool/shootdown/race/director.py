@@ -46,13 +46,18 @@ class Director:
         self.held: list[Held] = []
 
     async def play(self) -> None:
-        """Do all the holds. Ends early, without an error, when the engine is ended."""
+        """Do all the holds, then let the guest run on alone, whatever happened.
+
+        Ends early, without an error, when the engine is ended.
+        """
         try:
             for _ in range(self._plan.repeat):
                 for hold in self._plan.holds:
                     await self._hold(hold, _FOREVER, None)
         except EndedError:
             return
+        finally:
+            await self._stage.engine.stub.close()
 
     async def _hold(self, hold: Hold, seconds: float, page: int | None) -> float | None:
         """Play one hold: the seconds it took, None when it was not reached in ``seconds``."""

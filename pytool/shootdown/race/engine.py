@@ -95,10 +95,6 @@ class Engine:
         self._ending = True
         self.stub.interrupt()
 
-    async def close(self) -> None:
-        """Disconnect; all vCPUs run on, whatever was asked of them."""
-        await self.stub.close()
-
     async def _step_over(self) -> None:
         # Who stands at a breakpoint that it has come to already would only come to it again.
         for vcpu, pc in list(self._done.items()):

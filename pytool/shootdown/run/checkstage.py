@@ -33,6 +33,7 @@ class _Files:
     command: Mapping[str, Any]
     guest: Mapping[str, Any]
     audit: Mapping[str, Any]
+    holds: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def _read(run: RunDir, policy: str | None) -> _Files:
         directory.read_json(run.command),
         directory.read_json(run.guest),
         directory.read_json(run.audit),
+        directory.read_json(run.holds),
     )
 
 
@@ -108,7 +110,9 @@ def _base(files: _Files) -> Result:
         },
         policy=plan.policy,
         mutate=plan.mutate,
-        reproduce=plan.command_line(),
+        reproduce=files.holds.get("reproduce") or plan.command_line(),
+        holds=evidence.hold_counts(files.holds),
+        held=list(files.holds.get("held", ())),
         guest=evidence.guest_of(files.guest),
         tool=f"shootdown {shootdown.__version__}",
     )
@@ -126,6 +130,7 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
     doubts = [
         *evidence.doubts(state, base.audit, inconsistencies, base.guest, base.workloads),
         *_model_doubts(report),
+        *evidence.hold_doubts(files.holds),
     ]
     verdict = decide(
         replace(

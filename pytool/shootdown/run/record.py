@@ -51,8 +51,12 @@ class Prepared:
     config: GuestConfig
 
 
-def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
+def record(
+    experiment: Experiment, run: RunDir, tell: Tell, scene: session.Scene | None = None
+) -> Session:
     """Boot, run the workloads, stop, audit; everything is written to ``run``.
+
+    ``scene`` is around the workloads.
 
     A guest that crashes or hangs is told of by the returned Session and guest.json. Raises
     UsageError and InfraError; the plan and whatever was recorded are in the directory even then.
@@ -63,7 +67,7 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
             prepared = prepare(experiment, run, Path(scratch), tell)
             _write_command(prepared, run)
-            asyncio.run(_record(prepared, run, state, tell))
+            asyncio.run(_record(prepared, run, state, tell, scene))
             _blame_disk(run)
     except ShootdownError as error:
         state.fail("error", error)
@@ -193,7 +197,9 @@ def _groups(prepared: Prepared) -> dict[str, object]:
     }
 
 
-async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
+async def _record(
+    prepared: Prepared, run: RunDir, state: Session, tell: Tell, scene: session.Scene | None
+) -> None:
     patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
     stand: auditstage.Stand | None = None
 
@@ -210,6 +216,7 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             begin=lambda: mutate.apply(guest, prepared.facts, patches),
             stopped=stopped,
             tell=tell,
+            scene=scene,
         )
     if stand:
         tell("audit")

@@ -7,6 +7,7 @@ import contextlib
 import fnmatch
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,8 @@ class Session:
 
 Stopped = Callable[[Guest], Awaitable[None]]
 """What is done while the guest stands still and is still there."""
+Scene = Callable[[Guest], AbstractAsyncContextManager[None]]
+"""What happens to a guest while its workloads run, from before the first to after the last."""
 
 
 async def live(
@@ -54,6 +57,7 @@ async def live(
     begin: Callable[[], Awaitable[None]],
     stopped: Stopped,
     tell: Tell,
+    scene: Scene | None = None,
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
@@ -62,7 +66,9 @@ async def live(
     UsageError for unknown workloads, InfraError when the host or QEMU failed.
     """
     try:
-        await _work(guest, experiment, session, begin, tell)
+        await _boot(guest, experiment, session, begin, tell)
+        async with scene(guest) if scene else nullcontext():
+            await _work(guest, experiment, session, tell)
         session.ended = "done"
     except GuestCrashError as error:
         session.fail("crash", error)
@@ -83,7 +89,7 @@ def choose(glob: str, known: Sequence[str]) -> list[str]:
     return chosen
 
 
-async def _work(
+async def _boot(
     guest: Guest,
     experiment: Experiment,
     session: Session,
@@ -96,6 +102,9 @@ async def _work(
     session.release = hello.release
     session.boot_s = time.monotonic() - start
     tell(f"booted {hello.release} in {session.boot_s:.1f} s")
+
+
+async def _work(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
     start = time.monotonic()
     try:
         if experiment.command:

@@ -101,8 +101,9 @@ class GdbStub:
         await self._send("vCont" + "".join(f";c:{vcpu + 1:x}" for vcpu in vcpus))
 
     def interrupt(self) -> None:
-        """Have vCPUs that run stop, soon; ``stopped`` is still to be waited for."""
-        self._writer.write(_INTERRUPT)
+        """Have vCPUs that run stop, soon; whoever waits for ``stopped`` is told."""
+        if not self._writer.is_closing():
+            self._writer.write(_INTERRUPT)
 
     async def stopped(self, timeout: float | None) -> int | None:
         """Wait until a vCPU meets a breakpoint: that vCPU; all stand still then.
@@ -120,12 +121,13 @@ class GdbStub:
             if not stop.done():
                 stop.cancel()
 
-    async def close(self, *, go_on: bool = True) -> None:
-        """Remove all breakpoints, let all vCPUs run (or stand still), and disconnect."""
+    async def close(self) -> None:
+        """Remove all breakpoints, let all vCPUs run, and disconnect; idempotent."""
+        if self._writer.is_closing():
+            return
         with contextlib.suppress(InfraError, OSError):
             await self.set_breakpoints(())
-            if go_on:
-                await self._demand("D")
+            await self._demand("D")
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
