@@ -13,10 +13,12 @@ from types import FrameType, ModuleType
 from typing import Final, NoReturn
 
 import shootdown
-from shootdown.cli import check, ci, doctor, explain, fetch, record, report, run
+from shootdown.cli import check, ci, doctor, explain, fetch, race, record, report, run
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 
-COMMANDS: Final[tuple[ModuleType, ...]] = (run, ci, record, check, report, explain, fetch, doctor)
+COMMANDS: Final[tuple[ModuleType, ...]] = (
+    *(run, race, ci, record, check, report, explain, fetch, doctor),
+)
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from shootdown.race.engine import EndedError
-from shootdown.race.points import Hold, Pause, Plan, Point
+from shootdown.race.points import Advance, Hold, Pause, Plan, Point, Step
 from shootdown.race.reach import Reach
 from shootdown.race.resolve import Traps
 from shootdown.race.stage import Stage
@@ -71,15 +71,20 @@ class Director:
         page = page if arrival.page is None else arrival.page
         bound = min(hold.bound_ms / 1000, seconds - waited)
         try:
-            spent = await self._until(hold, bound, page, record)
+            spent = await self._until(hold.until, bound, page, record)
         finally:
             engine.release(vcpu)
         return waited + spent
 
-    async def _until(self, hold: Hold, bound: float, page: int | None, record: Held) -> float:
+    async def _until(
+        self, until: Sequence[Step], bound: float, page: int | None, record: Held
+    ) -> float:
         """Let happen what a hold waits for; returns the seconds that the others ran."""
         spent = 0.0
-        for step in hold.until:
+        for step in until:
+            if isinstance(step, Advance):
+                await self._advance(record.vcpu, step.instructions)
+                continue
             took = await self._step(step, bound - spent, page)
             if took is None:
                 record.timed_out, spent = True, bound
@@ -88,6 +93,10 @@ class Director:
             spent += took
         record.held_ms = round(1000 * spent, 1)
         return spent
+
+    async def _advance(self, vcpu: int, instructions: int) -> None:
+        for _ in range(instructions):
+            await self._stage.engine.step(vcpu)
 
     async def _step(
         self, step: Point | Pause | Hold, left: float, page: int | None

@@ -67,11 +67,11 @@ class Engine:
                 await self.stub.step(vcpu)
         return None, spent
 
-    async def step(self, hit: Hit) -> int:
+    async def step(self, vcpu: int) -> int:
         """Execute the instruction a vCPU stands before; returns the VA where it stands then."""
-        await self.stub.step(hit.vcpu)
-        self._done.pop(hit.vcpu, None)
-        return await self.pc(hit.vcpu)
+        await self.stub.step(vcpu)
+        self._done.pop(vcpu, None)
+        return await self.pc(vcpu)
 
     def hold(self, vcpu: int) -> None:
         """From now on it does not run."""

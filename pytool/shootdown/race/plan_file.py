@@ -11,7 +11,8 @@
     until = [{ event = "load", thread = "observer0", when = "after", of = "page" }]
     bound_ms = 2000
 
-An element of ``until`` is a point, ``{ pause_ms = 5 }``, or another hold with keys of its own.
+An element of ``until`` is a point, ``{ pause_ms = 5 }``, ``{ advance = 1 }`` (instructions), or
+another hold with keys of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shootdown.errors import UsageError
-from shootdown.race.points import BOUND_MS, Hold, Pause, Plan, Point, Step, nearest
+from shootdown.race.points import BOUND_MS, Advance, Hold, Pause, Plan, Point, Step, nearest
 
 SCHEMA: Final = 1
 _PLAN: Final = {"name": str, "workload": str, "repeat": int, "iterations": int, "smp": int}
@@ -84,6 +85,8 @@ def _step(step: Step) -> str:
     match step:
         case Pause():
             return f"{{ pause_ms = {step.ms} }}"
+        case Advance():
+            return f"{{ advance = {step.instructions} }}"
         case Hold():
             until = ", ".join(_step(inner) for inner in step.until)
             return (
@@ -102,6 +105,9 @@ def _step_of(table: Any) -> Step:
     if isinstance(table, dict) and "pause_ms" in table:
         _check("a pause", table, {"pause_ms": int}, ())
         return Pause(table["pause_ms"])
+    if isinstance(table, dict) and "advance" in table:
+        _check("an advance", table, {"advance": int}, ())
+        return Advance(table["advance"])
     if isinstance(table, dict) and "point" in table:
         return _hold_of(table)
     return _point_of(table)

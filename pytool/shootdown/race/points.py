@@ -24,6 +24,7 @@ page of the entry whose change the enclosing hold waited for."""
 WHEN: Final = ("before", "after")
 BOUND_MS: Final = 2000
 _MOST_MS: Final = 600_000
+_MOST_INSTRUCTIONS: Final = 1000
 _FUNCTIONS: Final = ("enter", "return", "call")
 
 
@@ -107,6 +108,23 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Advance:
+    """The vCPU that is held executes so many instructions, alone, and is held again."""
+
+    instructions: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.instructions <= _MOST_INSTRUCTIONS:
+            raise UsageError(
+                f"a vCPU advances by 1 to {_MOST_INSTRUCTIONS} instructions, "
+                f"not by {self.instructions}"
+            )
+
+    def __str__(self) -> str:
+        return f"it advances by {self.instructions}"
+
+
+@dataclass(frozen=True)
 class Hold:
     """Who reaches ``point`` stands still until the others have done what ``until`` says."""
 
@@ -127,7 +145,7 @@ class Hold:
         )
 
 
-Step = Point | Pause | Hold
+Step = Point | Pause | Advance | Hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +180,7 @@ class Plan:
         return [
             step.point if isinstance(step, Hold) else step
             for step in steps(self.holds)
-            if not isinstance(step, Pause)
+            if not isinstance(step, Pause | Advance)
         ]
 
 

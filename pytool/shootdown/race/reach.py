@@ -100,7 +100,7 @@ class Reach:
         """Whether the instruction before which a vCPU stands does what the point says."""
         if point.event not in ("pte_write", "load", "store"):
             if point.when == "after" and point.event == "flush":
-                await self._stage.engine.step(hit)
+                await self._stage.engine.step(hit.vcpu)
             return Arrival(hit.vcpu, task, page)
         what = await self._operand(hit)
         if what is None:
@@ -124,7 +124,7 @@ class Reach:
         if va is None or (point.of != "any" and not self._stage.in_window(va)):
             return None
         if point.when == "after":
-            await self._stage.engine.step(access.hit)
+            await self._stage.engine.step(access.hit.vcpu)
             _, new = view.entry(access.va)
             if new == old or not belongs(entry_class(new, mmu), point.new):
                 return None
@@ -136,7 +136,7 @@ class Reach:
         if point.of == "page" and (page is None or access.va // PAGE != page // PAGE):
             return None
         if point.when == "after":
-            stands = await self._stage.engine.step(access.hit)
+            stands = await self._stage.engine.step(access.hit.vcpu)
             if stands != access.hit.pc + access.what.size:
                 return None  # it faulted, and was not done
         return Arrival(access.hit.vcpu, access.task, access.va & -PAGE)

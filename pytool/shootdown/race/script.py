@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from shootdown.errors import UsageError
-from shootdown.race.points import BOUND_MS, Hold, Pause, Point, Step
+from shootdown.race.points import BOUND_MS, Advance, Hold, Pause, Point, Step
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,13 @@ class Script:
     def pause(self, ms: int) -> None:
         """Let everybody who is not held run for so many milliseconds; only in a hold."""
         self._step(Pause(ms))
+
+    def advance(self, instructions: int = 1) -> None:
+        """Let the vCPU that is held execute so many instructions, alone; only in a hold.
+
+        In a hold ``before`` a point the first one is the point itself.
+        """
+        self._step(Advance(instructions))
 
     def holds(self) -> tuple[Hold, ...]:
         """What the function asked for."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Final
 
 from shootdown.errors import InconclusiveError
-from shootdown.race.points import Hold, Pause, Point
+from shootdown.race.points import Hold, Point, Step
 from shootdown.race.stage import Stage
 from shootdown.race.view import Task
 
-# Functions in which a kernel waits, the first that is found counts (kernel/smp.c,
+# Functions in which a kernel waits; the inmost that is found counts (kernel/smp.c,
 # kernel/locking/*.c, mm/filemap.c, kernel/rcu/*.c).
 _WAITS: Final = {
     "smp_call_function_many_cond": "it waits until the CPUs it interrupted have answered, and a "
@@ -52,12 +52,12 @@ class Why:
         name, offset = self._symbols.at(pc)
         return f"{name}+{offset:#x}"
 
-    async def explain(self, awaited: Point | Pause | Hold) -> list[str]:
+    async def explain(self, awaited: Step) -> list[str]:
         """What those do for whose step a hold waited in vain: a sentence for each thread.
 
         The threads that the awaited point names come first; then what the other vCPUs do.
         """
-        if isinstance(awaited, Pause):
+        if not isinstance(awaited, Point | Hold):
             return [f"the bound is shorter than the pause of {awaited}"]
         point = awaited.point if isinstance(awaited, Hold) else awaited
         engine = self._stage.engine
@@ -99,13 +99,11 @@ class Why:
 
 
 def _said(who: str, does: str, callers: list[str]) -> str:
-    text = f"{who} {does} in {' < '.join(callers[:_SHOWN]) or 'a place without a name'}"
-    reason = next(_reasons(callers), "")
-    return f"{text}: {reason}" if reason else text
+    for at, caller in enumerate(callers):
+        if reason := _WAITS.get(caller.partition(".")[0]):
+            return f"{who} {does} in {_chain(callers[at:])}: {reason}"
+    return f"{who} {does} in {_chain(callers)}"
 
 
-def _reasons(callers: list[str]) -> Iterator[str]:
-    for caller in callers:
-        for name, reason in _WAITS.items():
-            if caller.partition(".")[0] == name:
-                yield reason
+def _chain(callers: list[str]) -> str:
+    return " < ".join(callers[:_SHOWN]) or "a place without a name"
