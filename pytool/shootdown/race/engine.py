@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from shootdown.vm.gdbstub import GdbStub
+from shootdown.vm.gdbstub import GdbStub, Watch
 
 
 class EndedError(Exception):
@@ -19,6 +19,8 @@ class Hit:
 
     vcpu: int
     pc: int
+    watched: bool = False
+    """The instruction before did what was watched for."""
 
 
 Listener = Callable[[int], Awaitable[None]]
@@ -40,24 +42,30 @@ class Engine:
         self._done: dict[int, int] = {}
         self._ending = False
 
-    async def run_to(self, vas: Collection[int], seconds: float) -> tuple[Hit | None, float]:
-        """Run all vCPUs that are not held until one comes to one of ``vas``.
+    async def run_to(
+        self, vas: Collection[int], seconds: float, watch: Watch | None = None
+    ) -> tuple[Hit | None, float]:
+        """Run all vCPUs that are not held until one comes to one of ``vas``, or did ``watch``.
 
         Returns it and the seconds that the vCPUs ran; None when they ran for ``seconds``.
         """
         await self._step_over()
         await self.stub.set_breakpoints({*vas, *self._listeners})
+        await self.stub.set_watch(watch)
         spent = 0.0
         while spent < seconds:
             if self._ending:
                 raise EndedError
             start = time.monotonic()
             await self.stub.run(vcpu for vcpu in self.stub.vcpus if vcpu not in self._held)
-            vcpu = await self.stub.stopped(seconds - spent)
+            stop = await self.stub.stopped(seconds - spent)
             spent += time.monotonic() - start
-            if vcpu is None or vcpu in self._held:
+            if stop is None or stop.vcpu in self._held:
                 continue
+            vcpu = stop.vcpu
             pc = await self.pc(vcpu)
+            if stop.watched and watch:
+                return Hit(vcpu, pc, watched=True), spent
             if pc in self._listeners:
                 await self._listeners[pc](vcpu)
             if pc in vas:

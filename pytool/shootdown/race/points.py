@@ -25,6 +25,8 @@ WHEN: Final = ("before", "after")
 BOUND_MS: Final = 2000
 _MOST_MS: Final = 600_000
 _MOST_INSTRUCTIONS: Final = 1000
+_ACCESSES: Final = (("load", "after"), ("store", "after"))
+_ON_PAGES: Final = ("pte_write", "load", "store")
 _FUNCTIONS: Final = ("enter", "return", "call")
 
 
@@ -72,6 +74,8 @@ class Point:
         if bool(self.function) != (self.event in _FUNCTIONS):
             names = ", ".join(_FUNCTIONS)
             raise UsageError(f"the points {names} have a function, and no others: {self!r}")
+        if self.of == "page" and (self.event, self.when) not in _ACCESSES:
+            raise UsageError(f"only after a load or a store one speaks of the page: {self!r}")
         if self.inside and self.event != "call":
             raise UsageError(f"only a call is inside a function: {self!r}")
         if self.within and self.event == "return":
@@ -170,6 +174,9 @@ class Plan:
             if not 1 <= value <= 10**6:
                 raise UsageError(f"{what} of the race {self.name} is {value}; it must be 1 to 10^6")
 
+        for hold in self.holds:
+            _check_pages(hold, False)
+
     @property
     def planned(self) -> int:
         """Number of vCPUs that will be held."""
@@ -200,6 +207,16 @@ def nearest(word: str, known: Sequence[str]) -> str:
     if close:
         return f"; did you mean {' or '.join(close)}?"
     return f"; known are {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def _check_pages(step: Step, known: bool) -> None:
+    # Whether "the page" means something wherever it is spoken of.
+    point = step.point if isinstance(step, Hold) else step
+    if isinstance(point, Point) and point.of == "page" and not known:
+        raise UsageError(f"no hold around it says which page is meant: {point}")
+    if isinstance(step, Hold):
+        for inner in step.until:
+            _check_pages(inner, known or step.point.event in _ON_PAGES)
 
 
 def _milliseconds(what: str, value: int) -> None:

@@ -13,6 +13,7 @@ from shootdown.race.resolve import Traps
 from shootdown.race.stage import Stage
 from shootdown.race.survey import belongs, entry_class
 from shootdown.race.view import Task
+from shootdown.vm.gdbstub import Watch
 
 PAGE = 4096
 
@@ -57,10 +58,12 @@ class Reach:
         None when nobody did for ``seconds``. ``page``: VA of what the point calls the page.
         """
         progress, spent = _Progress(), 0.0
+        watch = _watch(traps.point, page)
         while True:
             vas = {*traps.gates, *progress.returns.values()}
-            vas |= traps.vas if progress.returns or not traps.gates else frozenset()
-            hit, took = await self._stage.engine.run_to(vas, seconds - spent)
+            if not watch and (progress.returns or not traps.gates):
+                vas |= traps.vas
+            hit, took = await self._stage.engine.run_to(vas, seconds - spent, watch)
             spent += took
             if hit is None:
                 return None, spent
@@ -75,6 +78,8 @@ class Reach:
     ) -> Arrival | None:
         """Whether a vCPU that stands at one of the traps, or at a gate, has reached the point."""
         point, returns = traps.point, progress.returns
+        if hit.watched:
+            return self._count(point, progress, Arrival(hit.vcpu, task, page))
         if returns.get(task.va) == hit.pc:
             del returns[task.va]
             if point.event == "return":
@@ -111,7 +116,7 @@ class Reach:
         try:
             if point.event == "pte_write":
                 return await self._entry(point, access)
-            return await self._user(point, access, page)
+            return await self._user(point, access)
         except InconclusiveError:  # what it accesses is not mapped: it will fault
             return None
 
@@ -130,10 +135,8 @@ class Reach:
                 return None
         return Arrival(access.hit.vcpu, access.task, va)
 
-    async def _user(self, point: Point, access: _Access, page: int | None) -> Arrival | None:
+    async def _user(self, point: Point, access: _Access) -> Arrival | None:
         if point.of == "window" and not self._stage.in_window(access.va):
-            return None
-        if point.of == "page" and (page is None or access.va // PAGE != page // PAGE):
             return None
         if point.when == "after":
             stands = await self._stage.engine.step(access.hit.vcpu)
@@ -147,3 +150,10 @@ class Reach:
             name = self._stage.target.arch.name
             self._operands[hit.pc] = operand.decode(name, data, hit.pc)
         return self._operands[hit.pc]
+
+
+def _watch(point: Point, page: int | None) -> Watch | None:
+    """What to watch for instead of instructions: accesses to the one page are few."""
+    if point.of != "page" or page is None:
+        return None
+    return Watch(page & -PAGE, PAGE, point.event == "store")

@@ -61,7 +61,7 @@ class Actor:
         )
 
     def _point(self, event: str, when: str, **fields: object) -> Point:
-        return replace(Point(event=event, **fields), thread=self.thread, cpu=self.cpu, when=when)  # type: ignore[arg-type]
+        return Point(event=event, when=when, thread=self.thread, cpu=self.cpu, **fields)  # type: ignore[arg-type]
 
 
 class Script:

@@ -36,6 +36,30 @@ class Register:
     bits: int
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A vCPU that met a breakpoint or did what is watched for."""
+
+    vcpu: int
+    watched: bool
+    """It has just accessed what is watched; else it stands before an instruction."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """An access to watch for. Watching, and no longer watching, makes QEMU forget translations."""
+
+    va: int
+    size: int
+    store: bool
+    """A store, else a load."""
+
+    @property
+    def packet(self) -> str:
+        """Behind Z or z."""
+        return f"{2 if self.store else 3},{self.va:x},{self.size:x}"
+
+
 class GdbStub:
     """A connection to the gdbstub; see ``connect``. vCPUs are counted from 0.
 
@@ -49,6 +73,7 @@ class GdbStub:
         self._registers: dict[str, Register] = {}
         self._at = _NOBODY
         self._breakpoints: set[int] = set()
+        self._watch: Watch | None = None
         self.vcpus: list[int] = []
         """All vCPUs."""
 
@@ -86,6 +111,17 @@ class GdbStub:
             await self._demand(f"Z1,{va:x},1")
         self._breakpoints = wanted
 
+    async def set_watch(self, watch: Watch | None) -> None:
+        """Watch for exactly this, on all vCPUs. The access is done when a vCPU stops for it."""
+        if watch == self._watch:
+            return
+        if self._watch:
+            await self._demand(f"z{self._watch.packet}")
+        self._watch = None
+        if watch:
+            await self._demand(f"Z{watch.packet}")
+        self._watch = watch
+
     async def step(self, vcpu: int) -> None:
         """Execute one instruction of one vCPU, interrupts held off; no other vCPU runs.
 
@@ -105,8 +141,8 @@ class GdbStub:
         if not self._writer.is_closing():
             self._writer.write(_INTERRUPT)
 
-    async def stopped(self, timeout: float | None) -> int | None:
-        """Wait until a vCPU meets a breakpoint: that vCPU; all stand still then.
+    async def stopped(self, timeout: float | None) -> Stop | None:
+        """Wait until a vCPU stops at what was set; all stand still then.
 
         After ``timeout`` seconds the guest is stopped, and it has stopped when this returns None.
         """
@@ -116,7 +152,7 @@ class GdbStub:
             if not done:
                 # QEMU ignores this where it has stopped already. Either way one answer comes.
                 self.interrupt()
-            return _vcpu_of(await stop)
+            return _stop_of(await stop)
         finally:
             if not stop.done():
                 stop.cancel()
@@ -127,6 +163,7 @@ class GdbStub:
             return
         with contextlib.suppress(InfraError, OSError):
             await self.set_breakpoints(())
+            await self.set_watch(None)
             await self._demand("D")
         self._writer.close()
         with contextlib.suppress(OSError):
@@ -236,11 +273,12 @@ def _plain(data: bytes) -> bytes:
     return bytes(plain)
 
 
-def _vcpu_of(answer: str) -> int | None:
-    """The vCPU that met a breakpoint (SIGTRAP), of a stop reply; None for any other stop."""
+def _stop_of(answer: str) -> Stop | None:
+    """Who met a breakpoint (SIGTRAP), of a stop reply; None for any other stop."""
     if answer[:1] in ("W", "X"):
         raise PeerGoneError("the guest ended under the gdbstub")
     fields = dict(part.partition(":")[::2] for part in answer[3:].split(";") if part)
     if answer[:3] != "T05" or "thread" not in fields:
         return None
-    return int(fields["thread"].rpartition(".")[2], 16) - 1
+    vcpu = int(fields["thread"].rpartition(".")[2], 16) - 1
+    return Stop(vcpu, watched=bool(fields.keys() & {"watch", "rwatch", "awatch"}))
