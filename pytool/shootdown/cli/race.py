@@ -8,7 +8,6 @@ that repeats it.
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ def _trials(args: argparse.Namespace, race: Found, staged: Staged, out: Path) ->
 
 
 def _trial(race: Found, staged: Staged, path: Path, seed: int) -> _Trial:
-    line = _line(race, staged.experiment, seed)
+    line = trial.command_line(race.call, staged.experiment, seed)
     run = directory.create(path, trial.ROOM_BYTES)
     result, code = None, 0
     try:
@@ -144,16 +143,6 @@ def _trial(race: Found, staged: Staged, path: Path, seed: int) -> _Trial:
         options.progress(f"{path.name}: ")(f"error: {error}")
         code = int(error.exit_code)
     return _Trial(race.call, staged.experiment.arch, seed, path, line, code, result)
-
-
-def _line(race: Found, experiment: Experiment, seed: int) -> str:
-    default = Experiment(experiment.arch)
-    words = ["shootdown", "race", race.call, "--arch", experiment.arch, "--seed", str(seed)]
-    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy"):
-        value = getattr(experiment, name)
-        if value != getattr(default, name):
-            words += [f"--{name}", str(value)]
-    return shlex.join(words)
 
 
 def _summary(done: list[_Trial], trials: int) -> str:

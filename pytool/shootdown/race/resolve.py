@@ -18,6 +18,7 @@ _FORKS: Final = ("fork", "vfork", "clone", "clone3")
 """System calls that may fork: which one does depends on the C library."""
 _SUFFIX: Final = re.compile(r"(\.(isra|constprop|part|llvm)(\.\d+)?)*")
 """What a compiler may add to a function's name; ``.cold`` is no entry of it."""
+_NO_FUNCTION: Final = re.compile(r"\.|^__(pfx|ksymtab|kstrtab|SCT|SCK|cfi)_")
 _SEEN: Final = ("pte_write", "flush", "load", "store")
 
 
@@ -89,7 +90,7 @@ def _alike(name: str, facts: KernelFacts, spec: Spec) -> list[str]:
     # All symbols are too many to compare with; those that share half the name's beginning are not.
     calls = [n.removeprefix(spec.syscall) for n in facts.symbols if n.startswith(spec.syscall)]
     start = name[: max(3, len(name) // 2)]
-    return calls + [n for n in facts.symbols if start in n and "." not in n]
+    return calls + [n for n in facts.symbols if start in n and not _NO_FUNCTION.search(n)]
 
 
 def _calls(point: Point, facts: KernelFacts, spec: Spec) -> Iterator[int]:

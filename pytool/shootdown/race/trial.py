@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -66,6 +67,17 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
     target = Target(arch, facts, known)
     traps = {point: resolve(point, facts, target.spec, known) for point in plan.points()}
     return Staged(plan, experiment, target, traps)
+
+
+def command_line(call: str, experiment: Experiment, seed: int) -> str:
+    """The line that repeats one trial; ``call`` is what ``race.find`` finds the race by."""
+    default = Experiment(experiment.arch)
+    words = ["shootdown", "race", call, "--arch", experiment.arch, "--seed", str(seed)]
+    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy"):
+        value = getattr(experiment, name)
+        if value != getattr(default, name):
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def trial(
