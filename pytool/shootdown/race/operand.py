@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import capstone
 
-_ENGINES: Final = {
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
-}
+from shootdown.kernel.scan import CAPSTONE
+
 LONGEST: Final = 15
 """Bytes of the longest instruction."""
 _WORD: Final = (1 << 64) - 1
+_NAMES: Final = {"fp": "x29", "lr": "x30"}
+_WHOLE: Final = re.compile(r"r\w+|x\d+|sp")
+"""Registers of 64 bits that the gdbstub knows by these names."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,34 @@ class Operand:
 
 
 def decode(arch: str, data: bytes, pc: int) -> Operand | None:
-    """The operand of the instruction that ``data`` at the VA ``pc`` begins with, if it has one."""
-    engine = capstone.Cs(*_ENGINES[arch])
+    """The operand of the instruction that ``data`` at the VA ``pc`` begins with.
+
+    None when it has none, or its address is no sum of whole registers.
+    """
+    engine = capstone.Cs(*CAPSTONE[arch])
     engine.detail = True
     for instruction in engine.disasm(data, pc, 1):
         for operand in instruction.operands:
             if operand.type == capstone.CS_OP_MEM:
-                return _of(instruction, operand.mem)
+                return _of(instruction, operand)
     return None
 
 
-def _of(instruction: capstone.CsInsn, memory: object) -> Operand:
-    names = [
-        (instruction.reg_name(getattr(memory, part)), getattr(memory, "scale", 1) if index else 1)
-        for index, part in enumerate(("base", "index"))
-        if getattr(memory, part)
-    ]
-    displacement = int(getattr(memory, "disp"))  # noqa: B009
-    if ("rip", 1) in names:  # relative to the next instruction
-        displacement += instruction.size
-    return Operand(instruction.size, tuple(names), displacement)
+def _of(instruction: capstone.CsInsn, operand: Any) -> Operand | None:
+    memory, size = operand.mem, instruction.size
+    shift = 1 << operand.shift.value if hasattr(operand, "shift") else 1
+    registers = []
+    for number, factor in (
+        (memory.base, 1),
+        (memory.index, getattr(memory, "scale", 1) * shift),
+    ):
+        name = instruction.reg_name(number) if number else ""
+        name = _NAMES.get(name, name)
+        if name and not _WHOLE.fullmatch(name):
+            return None  # half a register, extended in one way or another
+        if name:
+            registers.append((name, factor))
+    if getattr(memory, "segment", 0):
+        return None
+    relative = size if ("rip", 1) in registers else 0  # to the next instruction
+    return Operand(size, tuple(registers), memory.disp + relative)

@@ -21,11 +21,3 @@ def load_before_flush(r: Script) -> None:
         r.run_until(reader)  # now its CPU has the translation
         r.advance()  # and now the entry is another one
         r.run_until(reader)
-
-
-@race(workload="map_fixed", repeat=REPEAT)
-def fault_before_flush(r: Script) -> None:
-    """A fault while the entry is cleared and not flushed yet; it has to wait for the mmap lock."""
-    clear = r.thread("mapper").pte_write(old="present", new="none", within="mmap")
-    with r.hold(after=clear):
-        r.run_until(r.thread("observer*").enters("handle_mm_fault"))
