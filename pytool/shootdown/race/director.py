@@ -81,14 +81,15 @@ class Director:
     ) -> float:
         """Let happen what a hold waits for; returns the seconds that the others ran."""
         spent = 0.0
-        for step in until:
+        for number, step in enumerate(until, 1):
             if isinstance(step, Advance):
                 await self._advance(record.vcpu, step.instructions)
                 continue
             took = await self._step(step, bound - spent, page)
             if took is None:
                 record.timed_out, spent = True, bound
-                record.why = await self._why.explain(step)
+                late = f"step {number} of {len(until)} did not come in time: {step}"
+                record.why = [late, *await self._why.explain(step)]
                 break
             spent += took
         record.held_ms = round(1000 * spent, 1)

@@ -81,6 +81,11 @@ class Engine:
         self._done.pop(vcpu, None)
         return await self.pc(vcpu)
 
+    @property
+    def standing(self) -> tuple[Hit, ...]:
+        """The vCPUs that stand before an instruction they came to, and will execute it next."""
+        return tuple(Hit(vcpu, pc) for vcpu, pc in self._done.items() if vcpu not in self._held)
+
     def hold(self, vcpu: int) -> None:
         """From now on it does not run."""
         self._held.append(vcpu)

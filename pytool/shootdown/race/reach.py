@@ -59,6 +59,10 @@ class Reach:
         """
         progress, spent = _Progress(), 0.0
         watch = _watch(traps.point, page)
+        for standing in self._stage.engine.standing:  # who was held at a gate has not passed it
+            task = self._stage.view.current(standing.vcpu)
+            if standing.pc in traps.gates and self._stage.meant(traps.point, task, standing.vcpu):
+                progress.returns[task.va] = await self._stage.return_address(standing.vcpu)
         while True:
             vas = {*traps.gates, *progress.returns.values()}
             if not watch and (progress.returns or not traps.gates):

@@ -58,11 +58,11 @@ class Why:
         The threads that the awaited point names come first; then what the other vCPUs do.
         """
         if not isinstance(awaited, Point | Hold):
-            return [f"the bound is shorter than the pause of {awaited}"]
+            return ["what is left of the bound is shorter"]
         point = awaited.point if isinstance(awaited, Hold) else awaited
         engine = self._stage.engine
         running = {vcpu: self._stage.view.current(vcpu) for vcpu in engine.stub.vcpus}
-        lines = [f"this did not come: {point}"]
+        lines: list[str] = []
         try:
             lines += [line async for line in self._named(point, running)]
             for vcpu, task in running.items():
