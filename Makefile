@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest test lint bench plugin guest clean
+.PHONY: help setup check-guest test lint bench matrix plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -16,6 +16,7 @@ help:
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
+	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
 
@@ -76,6 +77,9 @@ lint: setup build/lint/gcc.so build/lint/clang.so
 
 bench: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench
+
+matrix: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.matrix
 
 clean:
 	rm -rf build bench.json .mypy_cache .pytest_cache .ruff_cache

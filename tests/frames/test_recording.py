@@ -56,7 +56,7 @@ def test_every_table_is_an_attribute_that_is_known_beforehand(run: Path) -> None
     trace = Trace(run)
     assert set(ALL) == set(trace.tables) == set(Trace.__annotations__)
     assert set(ALL) < set(dir(trace))
-    assert repr(trace).startswith("<shootdown.Trace: 5 events of 2 vCPUs; barriers, ")
+    assert repr(trace).startswith("<shootdown.Trace: 5 events of 2 vCPUs; asids, barriers, ")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,9 @@ def test_every_table_is_an_attribute_that_is_known_beforehand(run: Path) -> None
 def test_an_unknown_table(run: Path, name: str, meant: str) -> None:
     with pytest.raises(AttributeError) as error:
         getattr(Trace(run), name)
-    assert str(error.value).startswith(f"a trace has no '{name}': {meant}its tables are barriers, ")
+    assert str(error.value).startswith(
+        f"a trace has no '{name}': {meant}its tables are asids, barriers, "
+    )
 
 
 def test_directories_without_a_recording(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from shootdown.trace.text import parse
 from shootdown.trace.writer import write
 
 TEXT = """
-0 ARMED
+0 ARMED a=0xffff888000000000
 0 PROBE id=SYSCALL a=9 b=0x400000 c=0x1000 d=3 flags=MORE
 1 PROBE id=SYSCALL a=11 b=0x500000 c=0x2000 flags=MORE
 1 PROBE_MORE id=SYSCALL a=-1
@@ -32,11 +32,22 @@ TEXT = """
 1 MARK id=ITER a=0x41
 1 OBS a=0x400000 b=0x7000 c=1 d=99 size=8 flags=STORE
 """
+GROUPS = """
+0 WATCH id=MM_CONTEXT_ID a=0x5100 c=0x30042 d=0xffff888000005000
+0 ENTER id=flush_tlb_mm_range a=0x9100 b=0x5000 c=0x400000 d=0x401000 flags=MORE
+0 ENTER_MORE id=flush_tlb_mm_range a=12 b=1
+1 ENTER id=flush_tlb_func a=0x8100 b=0x1 c=0x5000 d=0x400000 flags=MORE
+1 ENTER_MORE id=flush_tlb_func a=0x401000 b=7
+1 EXIT id=flush_tlb_func a=0x8100
+0 EXIT id=flush_tlb_mm_range a=0x9100
+1 ENTER id=rwsem_down_write_slowpath a=0x8200 b=0xffff888000005000
+1 EXIT id=rwsem_down_write_slowpath a=0x8200 b=0xffff888000005000
+"""
 
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Trace:
-    return Trace(write(parse(TEXT), tmp_path))
+    return Trace(write(parse(TEXT + GROUPS), tmp_path))
 
 
 def test_system_calls_carry_all_their_arguments(trace: Trace) -> None:
@@ -71,7 +82,7 @@ def test_writes_flushes_roots_and_locks(trace: Trace) -> None:
     assert (flush["asid"], flush["ttl"], flush["leaf"], flush["local"]) == (5, 3, True, False)
     root = trace.roots.iloc[0]
     assert (root["reg"], root["root"], root["before"]) == ("CR3", 0x3000, 0x1000)
-    watches = trace.watches
+    watches = trace.watches.iloc[:2]
     assert watches["watch"].tolist() == ["MMAP_LOCK", "MMAP_LOCK"]
     assert watches[["init", "old", "new"]].to_numpy().tolist() == [
         [True, 256, 256],
@@ -120,3 +131,27 @@ def test_a_frame_is_a_copy(trace: Trace) -> None:
     trace.ptes["va"] = np.uint64(0)
     del trace.ptes
     assert trace.ptes["va"].tolist() == before
+
+
+def test_shootdowns_are_joined(trace: Trace) -> None:
+    request, handler = trace.flush_requests.iloc[0], trace.shootdowns.iloc[0]
+    assert (request["shift"], request["freed_tables"], request["interrupts"]) == (12, True, 1)
+    assert (handler["generation"], handler["initiator"], handler["remote"]) == (7, 0, True)
+    assert handler["request"] == request["seq"]
+    assert handler["seq"] < handler["end_seq"] < request["end_seq"]
+
+
+def test_asids(trace: Trace) -> None:
+    (row,) = trace.asids[["mm", "asid", "generation"]].to_numpy().tolist()
+    assert row == [0xFFFF888000005000, 0x42, 3]
+
+
+def test_the_operation_of_an_event(tmp_path: Path) -> None:
+    body = """
+        0 ENTER id=do_mmap a=0x9000
+        0 PTE_WRITE d=0x1000 c=1 level=1
+        0 EXIT id=do_mmap a=0x9000
+        0 PTE_WRITE d=0x2000 c=1 level=1
+    """
+    made = Trace(write(parse(body), tmp_path))
+    assert made.operation(made.ptes).tolist() == ["do_mmap", ""]

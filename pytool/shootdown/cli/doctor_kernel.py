@@ -9,10 +9,12 @@ from typing import Any, Final
 from shootdown import arch
 from shootdown.cli import options
 from shootdown.errors import InfraError
-from shootdown.kernel import facts, plan, tree
+from shootdown.kernel import facts, plan, plan_groups, tree
 from shootdown.kernel import image as images
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.facts_sources import SYMBOLS, TYPES, Finding, Kernel, survey
+from shootdown.kernel.groups import GROUPS
+from shootdown.kernel.groups.base import Group
 from shootdown.rules.check import RULES
 from shootdown.run import source
 
@@ -43,12 +45,14 @@ def inspect(spec: str, name: str | None, cache: Path) -> Report:
         "types": list(_ranked(survey(TYPES, kernel))),
         "missing": [],
         "not_recorded": [],
+        "groups": {},
         "problem": "",
     }
     try:
         known = facts.load(files.image, cache)
         report["missing"] = list(known.missing)
         report["not_recorded"] = _left_out(known)
+        report["groups"] = {name: _group(known, group) for name, group in GROUPS.items()}
     except InfraError as error:
         report["problem"] = str(error)
     # Every rule needs the page tables, the roots and the calls: a plan has all of them or is none.
@@ -88,9 +92,18 @@ def render(report: Report) -> str:
         *_listed("types", [_source(*item) for item in enumerate(report["types"], 1)]),
         *_listed("lacks", report["missing"]),
         *_listed("events", report["not_recorded"]),
+        *_listed("groups", [f"{name}: {text}" for name, text in report["groups"].items()]),
         *_listed("rules", [f"{id}: {_word(armed)}" for id, armed in report["rules"].items()]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _group(known: KernelFacts, group: Group) -> str:
+    """Whether the kernel gives a group of events, and what of it it lacks."""
+    found = plan_groups.resolve(known, group)
+    if found.refused:
+        return f"REFUSED: {found.refused}"
+    return "can be recorded" + (f", without {', '.join(found.absent)}" if found.absent else "")
 
 
 def _listed(head: str, items: list[str]) -> list[str]:

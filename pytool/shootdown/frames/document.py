@@ -24,6 +24,7 @@ _HEAD: Final = """\
     trace = shootdown.Trace("RUN-DIRECTORY")
     trace.ptes                      # a pandas frame
     trace.function(trace.ptes.pc)   # the kernel functions that wrote
+    trace.operation(trace.ptes)     # what they were part of, with `--events functions`
     trace.to_parquet("out")         # out/ptes.parquet, ...; needs `pip install pyarrow`
 
 `shootdown.Trace` takes a run directory or its `trace/`. The trace files are mapped; a table is made

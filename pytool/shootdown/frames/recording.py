@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from shootdown import arch as arches
 from shootdown.errors import InfraError, UsageError
 from shootdown.frames import parquet
 from shootdown.frames.column import Table
+from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, SHOOTDOWNS, lock_waits
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
 from shootdown.kernel.symbols import SymbolTable
+from shootdown.model.callstack import Timeline
 from shootdown.run.convert import symbols_of
 from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.reader import Trace as Reader
+from shootdown.trace.schema import DTYPE, Kind
 
+_GROUPS: Final = (CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, lock_waits({}))
 ALL: Final[dict[str, Table]] = {
-    table.name: table for table in sorted((*TABLES, LOCKS), key=lambda table: table.name)
+    table.name: table for table in sorted((*TABLES, LOCKS, *_GROUPS), key=lambda table: table.name)
 }
 """Every table by its name."""
 
@@ -39,15 +44,20 @@ class Trace:
     of docs/frames.md. Addresses are uint64.
     """
 
+    asids: pd.DataFrame
     barriers: pd.DataFrame
+    calls: pd.DataFrame
     faults: pd.DataFrame
+    flush_requests: pd.DataFrame
     flushes: pd.DataFrame
+    lock_waits: pd.DataFrame
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
     ptes: pd.DataFrame
     returns: pd.DataFrame
     roots: pd.DataFrame
+    shootdowns: pd.DataFrame
     switches: pd.DataFrame
     syscalls: pd.DataFrame
     watches: pd.DataFrame
@@ -77,6 +87,24 @@ class Trace:
         names = np.array([self.symbols.at(va)[0] for va in places.tolist()], dtype=np.object_)
         values = pd.Categorical(names[which] if len(names) else names)
         return pd.Series(values, index=pc.index, name="function")
+
+    def operation(self, events: pd.DataFrame) -> pd.Series[str]:
+        """What each event's CPU was inside of: functions, the outermost first, ``>`` between.
+
+        ``events`` is any table of this trace. It is empty where nothing recorded was under way, and
+        everywhere without the group ``functions``.
+        """
+        keys = np.zeros(len(events), DTYPE)
+        keys["seq"], keys["cpu"] = events["seq"], events["cpu"]
+        numbers = self._timeline.of(keys)
+        names = [self._timeline.names(number) for number in range(len(self._timeline.stacks))]
+        values = pd.Categorical.from_codes(numbers.tolist(), categories=pd.Index(names))
+        return pd.Series(values, index=events.index, name="operation")
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        kinds = (Kind.ARMED, Kind.ENTER, Kind.EXIT, Kind.RET_USER, Kind.PROBE_MORE)
+        return Timeline(self.reader.select(*kinds))
 
     @cached_property
     def symbols(self) -> SymbolTable:
@@ -111,7 +139,14 @@ class Trace:
         kept: pd.DataFrame | None = self.__dict__.get(name)
         if kept is not None:
             return kept
-        return ALL[name].build(self.reader.select(*ALL[name].kinds))
+        table = lock_waits(self._syscalls) if name == "lock_waits" else ALL[name]
+        return table.build(self.reader.select(*table.kinds))
+
+    @cached_property
+    def _syscalls(self) -> dict[str, int]:
+        """Numbers of system calls; none when it is not known which architecture ran."""
+        arch = read_json(self._run.command).get("arch") if self._run else None
+        return arches.get(arch).kernel.syscalls if arch else {}
 
     if not TYPE_CHECKING:  # else every misspelling would pass for a frame
 
