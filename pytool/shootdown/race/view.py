@@ -15,7 +15,7 @@ from shootdown.arch.base import Arch
 from shootdown.errors import InconclusiveError, InfraError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.pagetables import PAGE_SIZE
-from shootdown.model.tasks_walk import KernelSpace, Layout, tasks
+from shootdown.model.tasks_walk import KernelSpace, tasks
 from shootdown.race.spec import Spec
 from shootdown.run import auditstage
 from shootdown.vm.memory import GuestMemory
@@ -44,12 +44,12 @@ class View:
     """A guest's memory as its kernel sees it; see ``open_view``."""
 
     def __init__(
-        self, space: KernelSpace, facts: KernelFacts, spec: Spec, layout: Layout, user_levels: int
+        self, space: KernelSpace, facts: KernelFacts, spec: Spec, user_levels: int
     ) -> None:
         self._space = space
         self._facts = facts
         self._spec = spec
-        self._layout = layout
+        self._layout = auditstage.layout(facts)
         self._user_levels = user_levels
         self._comm = facts.member("task_struct.comm")
         self._current = _current(facts, spec)
@@ -148,15 +148,14 @@ def open_view(
 ) -> View:
     """The view through the first of ``roots`` (root registers) that shows this kernel.
 
-    Raises InfraError when none does: the guest runs another kernel.
+    Raises InfraError when none does: the guest runs another kernel, or when the kernel's symbols
+    and types lack something.
     """
-    layout = auditstage.layout(facts)
     for root in dict.fromkeys(value & ROOT_PA for value in roots):
         for levels in _LEVELS:
-            space = KernelSpace(memory, arch.mmu, root, levels)
+            view = View(KernelSpace(memory, arch.mmu, root, levels), facts, spec, levels)
             try:
-                view = View(space, facts, spec, layout, levels)
-                if view.task(layout.init_task).comm.startswith("swapper"):
+                if view.task(facts.va("init_task")).comm.startswith("swapper"):
                     return view
             except (InconclusiveError, InfraError):
                 continue

@@ -9,6 +9,8 @@ from __future__ import annotations
 from shootdown.race import Script, race
 
 REPEAT = 3
+SETTLED = 20
+"""Loads after which the workload's threads have all begun."""
 
 
 @race(workload="munmap", repeat=REPEAT)
@@ -28,5 +30,5 @@ def return_while_reader_stands(r: Script) -> None:
 
     On x86-64 this order is infeasible: the flush is an interrupt that the reader's CPU must answer.
     """
-    with r.hold(after=r.thread("observer0").load("window")):
+    with r.hold(after=r.thread("observer0").load("window", nth=SETTLED)):
         r.run_until(r.thread("mapper").returns("munmap"))

@@ -24,6 +24,8 @@ from shootdown.vm.process import PeerGoneError
 _INTERRUPT: Final = b"\x03"
 _NOBODY: Final = -1
 _PAGE: Final = 4096
+_FIRST: Final = "p01.01"
+"""The first vCPU, as the stub calls it."""
 _LIMIT: Final = 1 << 20
 """Bytes of the longest packet."""
 
@@ -74,8 +76,12 @@ class GdbStub:
         self._at = _NOBODY
         self._breakpoints: set[int] = set()
         self._watch: Watch | None = None
-        self.vcpus: list[int] = []
+        self._ids: dict[int, str] = {}
+
+    @property
+    def vcpus(self) -> list[int]:
         """All vCPUs."""
+        return sorted(self._ids)
 
     async def read(self, vcpu: int, names: Collection[str]) -> dict[str, int]:
         """Registers of a vCPU by QEMU's names (``rip``, ``pc``, ``x0``)."""
@@ -127,14 +133,14 @@ class GdbStub:
 
         Where the instruction faults, the vCPU stands at the handler's first instruction.
         """
-        await self._send(f"vCont;s:{vcpu + 1:x}")
+        await self._send(f"vCont;s:{self._ids[vcpu]}")
         await self._receive()
         self._at = _NOBODY
 
     async def run(self, vcpus: Iterable[int]) -> None:
         """Let these vCPUs run; returns at once. ``stopped`` comes next."""
         self._at = _NOBODY  # whoever stops is selected then
-        await self._send("vCont" + "".join(f";c:{vcpu + 1:x}" for vcpu in vcpus))
+        await self._send("vCont" + "".join(f";c:{self._ids[vcpu]}" for vcpu in vcpus))
 
     def interrupt(self) -> None:
         """Have vCPUs that run stop, soon; whoever waits for ``stopped`` is told."""
@@ -164,14 +170,16 @@ class GdbStub:
         with contextlib.suppress(InfraError, OSError):
             await self.set_breakpoints(())
             await self.set_watch(None)
-            await self._demand("D")
+            process = next(iter(self._ids.values()), _FIRST).partition(".")[0]
+            await self._demand(f"D;{process.removeprefix('p')}")
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
     async def start(self) -> None:
         """Learn what the stub offers; ``connect`` calls it."""
-        supported = await self._ask("qSupported:xmlRegisters=i386,arm")
+        # The stub keeps the form that a gdb before us asked for; so all ask for the same one.
+        supported = await self._ask("qSupported:multiprocess+;xmlRegisters=i386,arm")
         if "qXfer:features:read+" not in supported:
             raise InfraError("the gdbstub does not describe its registers; use QEMU 10 or newer")
         self._registers = await self._describe("target.xml", 0)
@@ -179,7 +187,7 @@ class GdbStub:
         while answer.startswith("m"):
             text += "," + answer[1:]
             answer = await self._ask("qsThreadInfo")
-        self.vcpus = sorted(int(number, 16) - 1 for number in text.split(",") if number)
+        self._ids = {_vcpu(name): name for name in text.split(",") if name}
 
     async def _describe(self, annex: str, number: int) -> dict[str, Register]:
         # Registers are numbered in the order of the files, from what an element says on.
@@ -210,7 +218,7 @@ class GdbStub:
 
     async def _select(self, vcpu: int) -> None:
         if vcpu != self._at:
-            await self._demand(f"Hg{vcpu + 1:x}")
+            await self._demand(f"Hg{self._ids[vcpu]}")
             self._at = vcpu
 
     async def _demand(self, packet: str) -> None:
@@ -255,7 +263,11 @@ async def connect(path: Path) -> GdbStub:
     except OSError as error:
         raise InfraError(f"no gdbstub listens on {path}: {error.strerror}") from error
     stub = GdbStub(reader, writer)
-    await stub.start()
+    try:
+        await stub.start()
+    except BaseException:
+        await stub.close()
+        raise
     return stub
 
 
@@ -280,5 +292,11 @@ def _stop_of(answer: str) -> Stop | None:
     fields = dict(part.partition(":")[::2] for part in answer[3:].split(";") if part)
     if answer[:3] != "T05" or "thread" not in fields:
         return None
-    vcpu = int(fields["thread"].rpartition(".")[2], 16) - 1
-    return Stop(vcpu, watched=bool(fields.keys() & {"watch", "rwatch", "awatch"}))
+    return Stop(
+        _vcpu(fields["thread"]), watched=bool(fields.keys() & {"watch", "rwatch", "awatch"})
+    )
+
+
+def _vcpu(thread: str) -> int:
+    """The vCPU of a thread that the stub calls ``p01.02``: the second one."""
+    return int(thread.rpartition(".")[2], 16) - 1
