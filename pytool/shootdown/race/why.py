@@ -55,7 +55,8 @@ class Why:
     async def explain(self, awaited: Step) -> list[str]:
         """What those do for whose step a hold waited in vain: a sentence for each thread.
 
-        The threads that the awaited point names come first; then what the other vCPUs do.
+        Those of whom it is known what they wait for come first; of them, and of the others, those
+        that the awaited point names.
         """
         if not isinstance(awaited, Point | Hold):
             return ["what is left of the bound is shorter"]
@@ -70,7 +71,7 @@ class Why:
                     lines.append(f"CPU {vcpu}: {await self._of_vcpu(vcpu, task)}")
         except InconclusiveError as error:
             lines.append(f"the guest's memory does not show more: {error}")
-        return lines
+        return sorted(lines, key=lambda line: not any(why in line for why in _WAITS.values()))
 
     async def _named(self, point: Point, running: dict[int, Task]) -> AsyncIterator[str]:
         at = {task.va: vcpu for vcpu, task in running.items()}

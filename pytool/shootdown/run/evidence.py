@@ -98,8 +98,7 @@ def hold_doubts(value: Mapping[str, Any]) -> Iterator[str]:
     if missing := counts["planned"] - counts["fired"]:
         yield f"{missing} of {counts['planned']} holds never fired"
     if counts["fired"] and counts["fired"] == counts["timed_out"]:
-        why = next((line for hold in value.get("held", ()) for line in hold.get("why", ())), "")
-        yield f"every hold timed out: {why}"
+        yield f"every hold timed out: {'; '.join(value['held'][0].get('why', ())[:2])}"
 
 
 def doubts(
