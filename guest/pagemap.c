@@ -41,3 +41,13 @@ uint64_t pagemap_changed(const struct pagemap *before, const struct pagemap *aft
 			   (before->entries[page] & FRAME) != (after->entries[page] & FRAME);
 	return changed;
 }
+
+uint64_t pagemap_frames(const struct pagemap *map)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int page = 0; page < map->pages; page++)
+		if (map->entries[page] & PRESENT)
+			sum += map->entries[page] & FRAME;
+	return sum;
+}

@@ -21,4 +21,7 @@ uint64_t pagemap_present(const struct pagemap *map);
 /* Number of pages, of the first that both have, present in both with different page frames. */
 uint64_t pagemap_changed(const struct pagemap *before, const struct pagemap *after);
 
+/* Sum of the numbers of the page frames of the present pages. */
+uint64_t pagemap_frames(const struct pagemap *map);
+
 #endif

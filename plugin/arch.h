@@ -40,6 +40,7 @@ struct sd_arch {
 	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
 
 	bool (*is_table)(uint64_t entry, unsigned level);
+	bool (*is_leaf)(uint64_t entry, unsigned level); /* valid, and maps memory */
 	uint64_t (*child)(uint64_t entry);
 	/* First VA below a root table. */
 	uint64_t (*root_va)(bool kernel, unsigned levels);

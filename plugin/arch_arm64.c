@@ -305,6 +305,11 @@ static bool is_table(uint64_t entry, unsigned level)
 	return level > 1 && (entry & 3) == 3;
 }
 
+static bool is_leaf(uint64_t entry, unsigned level)
+{
+	return (entry & 3) == (level > 1 ? 1 : 3);
+}
+
 static uint64_t child(uint64_t entry)
 {
 	return entry & ROOT_MASK;
@@ -333,6 +338,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.exec = exec,
 	.arm = arm,
 	.is_table = is_table,
+	.is_leaf = is_leaf,
 	.child = child,
 	.root_va = root_va,
 	.hardware_bits = hardware_bits,

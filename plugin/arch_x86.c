@@ -388,6 +388,11 @@ static bool is_table(uint64_t entry, unsigned level)
 	return level > 1 && (entry & PG_PRESENT) && (level > 3 || !(entry & PG_PSE));
 }
 
+static bool is_leaf(uint64_t entry, unsigned level)
+{
+	return (entry & PG_PRESENT) && !is_table(entry, level);
+}
+
 static uint64_t child(uint64_t entry)
 {
 	return entry & ADDR_MASK;
@@ -417,6 +422,7 @@ const struct sd_arch sd_arch_x86_64 = {
 	.exec = exec,
 	.arm = arm,
 	.is_table = is_table,
+	.is_leaf = is_leaf,
 	.child = child,
 	.root_va = root_va,
 	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */

@@ -17,6 +17,8 @@ struct sd_memory {
 	uint64_t linear_va;	     /* VA of the first byte of RAM in the linear map */
 	uint64_t image_va, image_size, image_off; /* kernel image; offset in RAM of image_va */
 	uint64_t slow_va, slow_size;		  /* VAs to translate one by one (fixmap) */
+	uint64_t pages_va, pages_size;		  /* VAs of the frames' structures, whole pages */
+	uint64_t *pages_off;			  /* of each of these pages: its offset in RAM */
 	uint16_t *page; /* per frame: SD_PAGE_TABLE, and how many words are watched */
 };
 
@@ -35,6 +37,9 @@ static inline uint64_t sd_va_to_off(uint64_t va)
 	off = va - sd_mem.image_va;
 	if (off < sd_mem.image_size)
 		return off + sd_mem.image_off;
+	off = va - sd_mem.pages_va;
+	if (off < sd_mem.pages_size)
+		return sd_mem.pages_off[off >> SD_PAGE_SHIFT] + (off & (SD_PAGE_SIZE - 1));
 	return UINT64_MAX;
 }
 

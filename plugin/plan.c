@@ -41,6 +41,23 @@ static bool numbers(const struct line *l, unsigned from, unsigned count, uint64_
 	return true;
 }
 
+/* `>>N`, `->OFFSET` and `&MASK` behind a word to read; where they end. */
+static char *parse_suffixes(char *s, struct sd_term *t)
+{
+	uint8_t *n = &t->part[t->n].nfollow;
+
+	for (;;) {
+		if (g_str_has_prefix(s, ">>"))
+			t->part[t->n].shift = strtoul(s + 2, &s, 10) & 63;
+		else if (g_str_has_prefix(s, "->") && *n < SD_MAX_FOLLOW)
+			t->part[t->n].follow[(*n)++] = strtoull(s + 2, &s, 0);
+		else if (*s == '&')
+			t->part[t->n].mask = strtoull(s + 1, &s, 0);
+		else
+			return s;
+	}
+}
+
 static bool parse_term(const struct line *l, unsigned at, struct sd_term *t)
 {
 	if (at >= l->n)
@@ -60,9 +77,10 @@ static bool parse_term(const struct line *l, unsigned at, struct sd_term *t)
 		s += *s == '@';
 		errno = 0;
 		t->part[t->n].value = strtoull(s, &end, 0);
-		t->part[t->n].shift = 0;
-		if (end != s && g_str_has_prefix(end, ">>"))
-			t->part[t->n].shift = strtoul(end + 2, &end, 10) & 63;
+		t->part[t->n].shift = t->part[t->n].nfollow = 0;
+		t->part[t->n].mask = 0;
+		if (end != s && t->part[t->n].deref)
+			end = parse_suffixes(end, t);
 		if (end == s || errno || (*end && *end != '+' && *end != '-'))
 			return bad(l, "not a term");
 		s = end;
@@ -79,6 +97,11 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 
 		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
+		for (unsigned n = 0; n < t->part[i].nfollow; n++)
+			if (!sd_read_va(cpu, v + t->part[i].follow[n], &v, sizeof(v)))
+				return false;
+		if (t->part[i].mask)
+			v &= t->part[i].mask;
 		v = (uint64_t)((int64_t)v >> t->part[i].shift);
 		*ret += t->part[i].minus ? -v : v;
 	}
@@ -130,6 +153,47 @@ static bool event_action(const char *word, uint8_t *what)
 	return false;
 }
 
+/* A number, REG, or kept:REG */
+static bool parse_operand(const struct line *l, unsigned at, struct sd_operand *o)
+{
+	const char *s = at < l->n ? l->w[at] : "";
+
+	*o = (struct sd_operand){ .from = SD_FROM_NUMBER };
+	if (number(s, &o->number))
+		return true;
+	o->from = g_str_has_prefix(s, "kept:") ? SD_FROM_KEPT : SD_FROM_REG;
+	o->reg = (uint8_t)sd_reg_index(o->from == SD_FROM_KEPT ? s + strlen("kept:") : s);
+	return o->reg != SD_NO_REG || bad(l, "no such register");
+}
+
+/* Actions about frames: which they are, and what is known of them. */
+static bool frame_action(const char *word, uint8_t *what)
+{
+	static const char *const names[] = { "keep",	   "freed",	"freed_array",
+					     "freed_list", "allocated", "allocated_array" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+		if (!strcmp(word, names[i])) {
+			*what = (uint8_t)(SD_ACT_KEEP + i);
+			return true;
+		}
+	return false;
+}
+
+/* keep REG REG, and WHAT OPERAND OPERAND */
+static bool parse_frames(const struct line *l, unsigned at, struct sd_probe_point *p)
+{
+	unsigned n = p->nactions;
+
+	if (p->action[n].what != SD_ACT_KEEP) {
+		sd_pages_follow();
+		return parse_operand(l, at, &p->action[n].word) &&
+		       parse_operand(l, at + 1, &p->action[n].other);
+	}
+	return parse_register(l, at, &p->action[n].reg) &&
+	       parse_register(l, at + 1, &p->action[n].word.reg);
+}
+
 static bool parse_probe(const struct line *l)
 {
 	struct sd_probe_point p = { 0 };
@@ -157,6 +221,10 @@ static bool parse_probe(const struct line *l)
 			if (!parse_register(l, i + 1, reg))
 				return false;
 			i += 2;
+		} else if (frame_action(l->w[i], &p.action[p.nactions].what)) {
+			if (!parse_frames(l, i + 1, &p))
+				return false;
+			i += 3;
 		} else {
 			break;
 		}
@@ -250,6 +318,35 @@ static bool parse_image(const struct line *l, struct sd_plan *p)
 	return parse_term(l, 3, &p->image_pa);
 }
 
+static bool parse_pages(const struct line *l, struct sd_plan *p)
+{
+	return parse_term(l, 1, &p->pages) && numbers(l, 2, 1, &p->page_bytes) &&
+	       ((p->page_bytes >= 8 && p->page_bytes <= SD_PAGE_SIZE) || bad(l, "no such size"));
+}
+
+/* table_lock ID OFFSET SIZE LEVELS [pointer] */
+static bool parse_table_lock(const struct line *l)
+{
+	struct sd_word w = { 0 };
+	uint64_t levels;
+
+	if (!parse_word(l, 1, &w) || !numbers(l, 4, 1, &levels))
+		return false;
+	sd_tables_lock(&w, (unsigned)levels, l->n > 5 && !strcmp(l->w[5], "pointer"));
+	return true;
+}
+
+/* compound FLAGS BIT ORDER */
+static bool parse_compound(const struct line *l)
+{
+	uint64_t v[3];
+
+	if (!numbers(l, 1, 3, v))
+		return false;
+	sd_pages_compound(v[0], (unsigned)v[1], v[2]);
+	return true;
+}
+
 static bool parse_thread(const struct line *l, struct sd_plan *p)
 {
 	if (l->n < 2)
@@ -283,6 +380,12 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_watch(l, p, *w == 'p');
 	if (!strcmp(w, "ram"))
 		return parse_ram(l, p);
+	if (!strcmp(w, "pages"))
+		return parse_pages(l, p);
+	if (!strcmp(w, "table_lock"))
+		return parse_table_lock(l);
+	if (!strcmp(w, "compound"))
+		return parse_compound(l);
 	if (!numbers(l, 1, 1, v))
 		return false;
 	if (!strcmp(w, "start"))

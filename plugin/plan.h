@@ -4,7 +4,7 @@
 
 #include "probe.h"
 
-enum { SD_MAX_TERM = 4, SD_MAX_STATIC = 32 };
+enum { SD_MAX_TERM = 4, SD_MAX_FOLLOW = 2, SD_MAX_STATIC = 32 };
 
 /* A sum of numbers and of words of kernel memory, read when recording starts. */
 struct sd_term {
@@ -12,6 +12,9 @@ struct sd_term {
 	struct {
 		bool minus, deref;
 		uint8_t shift; /* of the word read, arithmetically to the right */
+		uint8_t nfollow;
+		uint64_t follow[SD_MAX_FOLLOW]; /* what was read is a VA: read at this offset */
+		uint64_t mask;			/* of the word read, 0: all of it */
 		uint64_t value;
 	} part[SD_MAX_TERM];
 };
@@ -25,6 +28,8 @@ struct sd_static_watch {
 struct sd_plan {
 	uint64_t schema, ram_base, ram_size, start, kernel_root, slow_table, percpu;
 	struct sd_term linear_va, linear_pa, image_pa;
+	struct sd_term pages; /* VA of the structure of the frame at PA 0 */
+	uint64_t page_bytes;  /* of a structure; 0: nobody asked */
 	uint64_t image_va, image_size;
 	struct sd_static_watch watch[SD_MAX_STATIC];
 	unsigned nwatches;

@@ -125,6 +125,51 @@ static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, 
 	}
 }
 
+static bool word_of(unsigned cpu, const struct sd_operand *o, uint64_t *ret)
+{
+	switch (o->from) {
+	case SD_FROM_REG:
+		*ret = sd_reg(cpu, o->reg);
+		return true;
+	case SD_FROM_KEPT:
+		return sd_kept(sd_reg(cpu, o->reg), ret);
+	default:
+		*ret = o->number;
+		return true;
+	}
+}
+
+/* Frames are freed or allocated. NULL in place of a structure, an array: nothing was. */
+static void frames(unsigned cpu, const struct sd_probe_point *p, unsigned i)
+{
+	uint8_t what = p->action[i].what;
+	bool freed = what != SD_ACT_ALLOCATED && what != SD_ACT_ALLOCATED_ARRAY;
+	struct sd_pages_at at = { .pc = p->pc,
+				  .cpu = cpu,
+				  .id = p->id,
+				  .kind = freed ? SD_KIND_PAGE_FREED : SD_KIND_PAGE_ALLOCATED };
+	uint64_t va, other;
+
+	if (!word_of(cpu, &p->action[i].word, &va)) {
+		sd_cpus[cpu].lost++;
+		return;
+	}
+	if (!va)
+		return;
+	if (!word_of(cpu, &p->action[i].other, &other))
+		sd_cpus[cpu].lost++;
+	else if (what == SD_ACT_FREED || what == SD_ACT_ALLOCATED)
+		sd_pages_block(&at, va, other);
+	else if (what == SD_ACT_FREED_LIST)
+		sd_pages_list(&at, va, other);
+	else if (what == SD_ACT_ALLOCATED_ARRAY)
+		sd_pages_array(&at, va, other);
+	else if (sd_kernel_word(va, 1, &other)) /* a byte in front of the array counts */
+		sd_pages_array(&at, va + p->action[i].other.number, other);
+	else
+		sd_cpus[cpu].lost++;
+}
+
 void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p)
 {
 	for (unsigned i = 0; i < p->nactions; i++) {
@@ -154,6 +199,12 @@ void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p)
 			off = sd_va_to_off(reg);
 			if (off != UINT64_MAX)
 				sd_root_forget(cpu, p->pc, sd_off_to_pa(off));
+			break;
+		case SD_ACT_KEEP:
+			sd_keep(reg, sd_reg(cpu, p->action[i].word.reg));
+			break;
+		default:
+			frames(cpu, p, i);
 			break;
 		}
 	}

@@ -2,6 +2,7 @@
 #ifndef SD_PROBE_H
 #define SD_PROBE_H
 
+#include "pages.h"
 #include "watch.h"
 
 enum sd_action {
@@ -11,7 +12,13 @@ enum sd_action {
 	SD_ACT_TAIL, /* EXIT, by a jump to another function */
 	SD_ACT_WATCH,
 	SD_ACT_UNWATCH,
-	SD_ACT_FORGET_ROOT
+	SD_ACT_FORGET_ROOT,
+	SD_ACT_KEEP,	    /* a register, until the call whose stack pointer is named ends */
+	SD_ACT_FREED,	    /* frames: by the first one's structure, and the order of the block */
+	SD_ACT_FREED_ARRAY, /* by structures that an array points to */
+	SD_ACT_FREED_LIST,  /* by structures on a list */
+	SD_ACT_ALLOCATED,
+	SD_ACT_ALLOCATED_ARRAY
 };
 enum { SD_MAX_ACTIONS = 4, SD_MAX_CAPTURES = 8, SD_MAX_WORDS = 64 };
 
@@ -21,12 +28,21 @@ struct sd_capture {
 	int64_t offset;
 };
 
+enum sd_from { SD_FROM_NUMBER, SD_FROM_REG, SD_FROM_KEPT };
+
+/* A word: a number, a register, or what was kept under the stack pointer in @reg. */
+struct sd_operand {
+	uint8_t from, reg;
+	uint64_t number;
+};
+
 struct sd_probe_point {
 	uint64_t pc;
 	uint16_t id;
 	uint8_t nactions, ncaptures;
 	struct {
 		uint8_t what, set, reg;
+		struct sd_operand word, other;
 	} action[SD_MAX_ACTIONS];
 	struct sd_capture capture[SD_MAX_CAPTURES];
 };

@@ -89,6 +89,14 @@ enum sd_kind {
 	SD_KIND_EXIT = 20,
 	/* further arguments of the ENTER record before it on this vCPU */
 	SD_KIND_ENTER_MORE = 21,
+	/*
+	 * frames that user memory or a page table was in go back to the allocator; id=Function,
+	 * a=PA of the first, b=frames of the block, c=bits of Use, d=how many of the frames had
+	 * such a use
+	 */
+	SD_KIND_PAGE_FREED = 22,
+	/* frames that user memory or a page table was in are allocated again; as PAGE_FREED */
+	SD_KIND_PAGE_ALLOCATED = 23,
 	/* trailer: events of one kind on this vCPU; id=kind, a=count */
 	SD_KIND_COUNT = 30,
 	/*
@@ -116,6 +124,14 @@ enum sd_flag {
 	SD_FLAG_MORE = 64,
 	/* EXIT: by a jump to another function, whose result it will be; b is none */
 	SD_FLAG_TAIL = 128,
+};
+
+/* use of a frame: bits of c in PAGE_FREED */
+enum sd_use {
+	/* User memory: a user slot mapped it */
+	SD_USE_LEAF = 1,
+	/* A user page table */
+	SD_USE_TABLE = 2,
 };
 
 /* id of FLUSH */

@@ -314,6 +314,15 @@ static bool add_static_watches(unsigned cpu)
 	return true;
 }
 
+/* The structures of page frames, when they were asked for. */
+static bool find_pages(unsigned cpu)
+{
+	uint64_t va;
+
+	return !plan.page_bytes ||
+	       (sd_term_eval(cpu, &plan.pages, &va) && sd_pages_map(va, plan.page_bytes));
+}
+
 static void __attribute__((noreturn)) misfit(void)
 {
 	fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
@@ -338,6 +347,9 @@ static void on_start(unsigned cpu, void *udata)
 		sd_self_offsets(cpu, plan.percpu);
 	sd_arch->arm(cpu, &kernel_levels, &user_levels);
 	sd_root_learn(cpu, 0, sd_off_to_pa(root_off), true);
+	sd_tables_kernel_root(root_off);
+	if (!find_pages(cpu))
+		misfit();
 	slow_off = plan.slow_table ? sd_va_to_off(plan.slow_table) : UINT64_MAX;
 	if (slow_off != UINT64_MAX)
 		sd_table_range(slow_off, &sd_mem.slow_va, &sd_mem.slow_size);

@@ -31,16 +31,19 @@
 #include <unistd.h>
 
 #include "arch.h"
-#include "tables.h"
+#include "pages.h"
 #include "trace.h"
+#include "watch.h"
 
 struct table {
 	uint64_t va, root;
 	uint32_t refs;
 	uint8_t level;
 	bool is_root;
-	bool is_twin; /* the second root of an address space: @root is the first */
+	bool is_kernel; /* reached from the kernel's root */
+	bool is_twin;	/* the second root of an address space: @root is the first */
 	bool ready;
+	uint64_t lock; /* VA of its lock while that is watched, else 0 */
 	uint64_t slot[SD_SLOTS];
 };
 
@@ -48,6 +51,13 @@ static struct table *tables;
 static GMutex structure;
 static unsigned kernel_levels = 4, user_levels = 4;
 static int64_t drop_countdown;
+static uint64_t kernel_root_off = UINT64_MAX;
+
+static struct {
+	struct sd_word word;
+	unsigned levels;
+	bool pointer;
+} locks;
 
 static bool membarrier(int command)
 {
@@ -79,6 +89,13 @@ void sd_tables_set_levels(unsigned kernel, unsigned user)
 void sd_tables_drop(uint64_t nth)
 {
 	drop_countdown = (int64_t)nth;
+}
+
+void sd_tables_lock(const struct sd_word *w, unsigned levels, bool pointer)
+{
+	locks.word = *w;
+	locks.levels = levels;
+	locks.pointer = pointer;
 }
 
 static struct table *table_at(uint64_t off)
@@ -121,6 +138,36 @@ static uint64_t slot_va(const struct table *t, unsigned index)
 	return va;
 }
 
+static bool is_user(const struct table *t)
+{
+	return !(t->va >> 63) && !t->is_kernel;
+}
+
+/* What a slot's content says about frames. */
+static void note_use(const struct table *t, uint64_t entry)
+{
+	uint64_t span = slot_span(t->level);
+
+	if (is_user(t) && sd_arch->is_leaf(entry, t->level))
+		sd_pages_used(sd_arch->child(entry) & ~(span - 1), span, SD_USE_LEAF);
+}
+
+/* Begin to watch the lock of a table that is about to be marked. */
+static void lock_begin(unsigned cpu, struct table *t)
+{
+	uint64_t pa = table_pa(t), va = sd_pages_va(pa - sd_mem.ram_base) + locks.word.offset;
+
+	t->lock = 0;
+	if (!(locks.levels >> t->level & 1) || !is_user(t))
+		return;
+	if (locks.pointer && (!sd_kernel_word(va, 8, &va) || !va)) {
+		sd_cpus[cpu].lost++;
+		return;
+	}
+	if (sd_watch_begin(cpu, &locks.word, va, pa))
+		t->lock = va;
+}
+
 static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, unsigned index,
 		       uint64_t entry);
 
@@ -131,6 +178,7 @@ static void read_contents(unsigned cpu, uint64_t pc, struct table *t)
 
 	for (unsigned i = 0; i < SD_SLOTS; i++) {
 		t->slot[i] = sd_ram_u64(off + 8 * i);
+		note_use(t, t->slot[i]);
 		if (t->slot[i])
 			sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_TABLE_SLOT,
 							 .pc = pc,
@@ -145,7 +193,8 @@ static void read_contents(unsigned cpu, uint64_t pc, struct table *t)
 	__atomic_store_n(&t->ready, true, __ATOMIC_RELEASE);
 }
 
-static struct table *begin(uint64_t off, unsigned level, uint64_t va, uint64_t root)
+static struct table *begin(unsigned cpu, uint64_t off, unsigned level, uint64_t va, uint64_t root,
+			   bool kernel)
 {
 	struct table *t = table_at(off);
 
@@ -156,6 +205,10 @@ static struct table *begin(uint64_t off, unsigned level, uint64_t va, uint64_t r
 	t->root = root;
 	t->is_root = false;
 	t->is_twin = false;
+	t->is_kernel = kernel;
+	lock_begin(cpu, t);
+	if (is_user(t))
+		sd_pages_used(sd_off_to_pa(off), SD_PAGE_SIZE, SD_USE_TABLE);
 	mark(off, true);
 	membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 	return t;
@@ -174,7 +227,8 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 		return;
 	}
 
-	struct table *t = begin(off, parent->level - 1, slot_va(parent, index), parent->root);
+	struct table *t = begin(cpu, off, parent->level - 1, slot_va(parent, index), parent->root,
+				parent->is_kernel);
 
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_TABLE_LINK,
 					 .pc = pc,
@@ -183,6 +237,8 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 					 .c = t->va,
 					 .d = t->root,
 					 .level = t->level });
+	if (t->lock)
+		sd_watch_begun(cpu, pc, &locks.word, t->lock);
 	read_contents(cpu, pc, t);
 }
 
@@ -240,6 +296,9 @@ static void unref(unsigned cpu, uint64_t pc, uint64_t pa)
 				    .b = pa,
 				    .c = t->va,
 				    .level = t->level });
+	if (t->lock)
+		sd_watch_remove(&locks.word, t->lock);
+	t->lock = 0;
 	mark(off, false);
 	for (unsigned i = 0; i < SD_SLOTS; i++)
 		if (sd_arch->is_table(t->slot[i], t->level))
@@ -276,8 +335,8 @@ void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 	if (!is_known(off)) {
 		uint64_t first = off & ~sd_arch->twin;
 		bool twin = is_twin_of(off, first);
-		struct table *t = begin(off, level, kernel ? sd_arch->root_va(true, level) : 0,
-					twin ? sd_off_to_pa(first) : pa);
+		struct table *t = begin(cpu, off, level, kernel ? sd_arch->root_va(true, level) : 0,
+					twin ? sd_off_to_pa(first) : pa, kernel);
 
 		t->is_root = true;
 		t->is_twin = twin;
@@ -325,6 +384,29 @@ bool sd_table_range(uint64_t off, uint64_t *va, uint64_t *size)
 	*va = table_at(off)->va;
 	*size = SD_SLOTS * slot_span(table_at(off)->level);
 	return true;
+}
+
+void sd_tables_kernel_root(uint64_t off)
+{
+	kernel_root_off = off;
+}
+
+bool sd_kernel_translate(uint64_t va, uint64_t *off)
+{
+	uint64_t at = kernel_root_off;
+
+	while (at != UINT64_MAX && is_known(at)) {
+		const struct table *t = table_at(at);
+		uint64_t span = slot_span(t->level);
+		uint64_t entry = t->slot[(va / span) % SD_SLOTS];
+
+		if (sd_arch->is_leaf(entry, t->level))
+			return sd_pa_to_off((sd_arch->child(entry) & ~(span - 1)) + va % span, off);
+		if (!sd_arch->is_table(entry, t->level) ||
+		    !sd_pa_to_off(sd_arch->child(entry), &at))
+			break;
+	}
+	return false;
 }
 
 /* An atomic's read half must have seen what the shadow holds. */
@@ -405,6 +487,7 @@ void sd_table_store(unsigned cpu, const struct sd_store *st)
 					 .size = st->size,
 					 .flags = st->atomic ? SD_FLAG_ATOMIC : 0 });
 	sd_epoch_bump();
+	note_use(t, new);
 	if (t->level > 1)
 		relink(cpu, st->pc, t, index, old, new);
 }

@@ -13,11 +13,25 @@ struct sd_store {
 	uint64_t read;
 };
 
+struct sd_word;
+
 /* Reserve room for one shadow per frame of RAM (virtual only; touched as used). */
 bool sd_tables_init(void);
 void sd_tables_set_levels(unsigned kernel, unsigned user);
 /* Tests: lose the n-th store to a table. */
 void sd_tables_drop(uint64_t nth);
+
+/*
+ * Watch the lock of each user table of the levels whose bits are set in @levels
+ * (bit 1: level 1): a word at w->offset of the frame's structure, or of what the
+ * pointer there points to when @pointer. The PA of the table is its base.
+ */
+void sd_tables_lock(const struct sd_word *w, unsigned levels, bool pointer);
+
+/* The kernel's root table, by its RAM offset; it has been learned. */
+void sd_tables_kernel_root(uint64_t off);
+/* RAM offset of what the kernel's tables map a VA to; false when that is no RAM. */
+bool sd_kernel_translate(uint64_t va, uint64_t *off);
 
 /* A store hit a frame that is a known table. */
 void sd_table_store(unsigned cpu, const struct sd_store *st);

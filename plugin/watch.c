@@ -126,7 +126,7 @@ static struct watch *place(const struct sd_word *w, uint64_t off, uint64_t base)
 	return e;
 }
 
-bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base)
+bool sd_watch_begin(unsigned cpu, const struct sd_word *w, uint64_t va, uint64_t base)
 {
 	uint64_t off = sd_va_to_off(va);
 	struct watch *e = NULL;
@@ -136,17 +136,47 @@ bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t v
 		e = place(w, off, base);
 		g_mutex_unlock(&changing);
 	}
-	if (!e) {
+	if (!e)
 		sd_cpus[cpu].lost++;
-		return false;
-	}
+	return e;
+}
+
+static void tell(unsigned cpu, uint64_t pc, const struct watch *e)
+{
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_WATCH_INIT,
 					 .id = e->id,
 					 .pc = pc,
-					 .a = sd_off_to_pa(off),
+					 .a = sd_off_to_pa(e->off),
 					 .c = e->value,
-					 .d = base,
+					 .d = e->base,
 					 .size = e->size });
+}
+
+void sd_watch_begun(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va)
+{
+	uint64_t off = sd_va_to_off(va);
+	struct watch *e;
+
+	g_mutex_lock(&changing);
+	e = find(off, w->id);
+	if (e)
+		__atomic_store_n(&e->value, ram_value(off, w->size), __ATOMIC_RELEASE);
+	g_mutex_unlock(&changing);
+	if (e)
+		tell(cpu, pc, e);
+}
+
+bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base)
+{
+	struct watch *e;
+
+	if (!sd_watch_begin(cpu, w, va, base))
+		return false;
+	g_mutex_lock(&changing);
+	e = find(sd_va_to_off(va), w->id);
+	g_mutex_unlock(&changing);
+	if (e)
+		tell(cpu, pc, e);
 	return true;
 }
 

@@ -25,6 +25,12 @@ void sd_watch_delay(unsigned us);
 
 /* Watch a word; false when it cannot be, which is counted as an event lost. */
 bool sd_watch_add(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va, uint64_t base);
+/*
+ * The same in two steps, around what makes stores by others seen: the entry, which
+ * sd_watch_begun() takes the word's value for and tells of.
+ */
+bool sd_watch_begin(unsigned cpu, const struct sd_word *w, uint64_t va, uint64_t base);
+void sd_watch_begun(unsigned cpu, uint64_t pc, const struct sd_word *w, uint64_t va);
 void sd_watch_remove(const struct sd_word *w, uint64_t va);
 void sd_watch_store(unsigned cpu, const struct sd_wstore *ws);
 

@@ -27,7 +27,7 @@ def test_no_profile_changes_nothing() -> None:
 
 def test_profiles_add_up() -> None:
     machine = profiles.apply(arch.get("x86_64"), "pti,la57").machine
-    assert machine.cmdline == ("nokaslr", "pti=on")
+    assert machine.cmdline == ("nokaslr", "pti=on", "no_timer_check")
     assert machine.cpu == ("max", "la57=on", "erms=off", "fsrm=off")
     assert arch.get("x86_64").machine.cpu[1] == "la57=off"
 

@@ -10,6 +10,8 @@ import pytest
 from shootdown import arch
 from shootdown.kernel import debian
 from shootdown.kernel.cache import cache_root
+from tests.kernel import lock_structs, synthetic
+from tests.kernel.lock_structs import RT, SMALL
 
 from .conftest import Cli
 
@@ -35,6 +37,12 @@ def test_stock_kernel(cli: Cli, name: str) -> None:
         "BTF",
     ]
     assert all(report["rules"].values()) and not report["problem"]
+    assert report["locks"] == {
+        "mmap_lock": "rw_semaphore with a count of readers and a writer bit",
+        "per-VMA lock": "vm_lock, a pointer to an rw_semaphore",
+        "mm_lock_seq": "a seqcount_t",
+        "page-table lock": "a spinlock in the table's descriptor",
+    }
 
 
 def test_what_is_wrong_is_named(cli: Cli, tmp_path: Path) -> None:
@@ -56,3 +64,22 @@ def test_what_is_no_kernel(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "kernel").write_text("#!/bin/sh\n")
     code, _, err = cli("doctor", "--kernel", "kernel")
     assert (code, "no kernel image of a known form" in err) == (3, True)
+
+
+def test_what_cannot_be_used_is_said_as_run_says_it(cli: Cli, tmp_path: Path) -> None:
+    blob = lock_structs.btf(tmp_path, lock_structs.structs(locks=RT + SMALL))
+    image = synthetic.image()
+    refused = {
+        "is a PREEMPT_RT kernel": image + blob + bytes(-len(blob) % 8),
+        "with pages of 16 KiB": image[:24] + b"\x0c" + image[25:],
+        "with pages of 64 KiB": image[:24] + b"\x0e" + image[25:],
+    }
+    for number, (why, data) in enumerate(refused.items()):
+        (tmp_path / "Image").write_bytes(data)
+        run = ("run", "--arch", "arm64", "--out", f"out{number}")
+        said = []
+        for command in (("doctor",), run):
+            code, _, err = cli(*command, "--kernel", tmp_path / "Image")
+            assert code == 3
+            said.append(err.splitlines()[-1])
+        assert why in said[0] and said[0] == said[1]

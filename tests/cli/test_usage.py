@@ -159,7 +159,17 @@ def test_debug_shows_where(cli: Cli) -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "ci", "record", "check", "report", "explain", "fetch", "doctor"):
+    for command in (
+        "run",
+        "ci",
+        "bisect",
+        "record",
+        "check",
+        "report",
+        "explain",
+        "fetch",
+        "doctor",
+    ):
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0

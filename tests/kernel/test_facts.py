@@ -21,7 +21,7 @@ from shootdown.kernel.image import KernelImage, load
 from shootdown.kernel.symbols import SymbolTable
 from tests.kernel import synthetic
 
-MAY_LACK = {"mm_struct.mm_lock_seq", "fixed_addresses.FIX_P4D"}
+MAY_LACK = {"fixed_addresses.FIX_P4D"}
 """Members and enumerators that came after 6.1."""
 
 

@@ -19,7 +19,7 @@ from shootdown import arch
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError
 from shootdown.kernel.image import KernelImage, load
-from tests.kernel import synthetic
+from tests.kernel import forms, synthetic
 
 WHOLE = synthetic.image()
 KERNEL = """
@@ -189,6 +189,25 @@ def far(data: bytes) -> bytes:
     return data[: last + 8] + changed + data[last + 8 + len(changed) :]
 
 
+def flagged(flags: int) -> bytes:
+    """The Image with other flags in its header."""
+    return WHOLE[:24] + struct.pack("<Q", flags) + WHOLE[32:]
+
+
+def encrypted(data: bytes) -> bytes:
+    """A header, or an ELF file, and nothing readable where the kernel should be."""
+    noise = random.Random(1).randbytes(1 << 20)
+    return noised(data, noise) if data.startswith(b"\x7fELF") else data + noise
+
+
+def noised(elf: bytes, noise: bytes) -> bytes:
+    """The ELF file with one program, which is ``noise``."""
+    (at,) = struct.unpack_from("<Q", elf, 32)
+    program = struct.pack("<IIQQQQQQ", 1, 5, len(elf), 1 << 32, 0, len(noise), len(noise), 4096)
+    count = struct.pack("<H", 1)
+    return elf[:56] + count + elf[58:at] + program + elf[at + len(program) :] + noise
+
+
 def test_broken_files(vmlinux: dict[str, Path], tmp_path: Path) -> None:
     elf = vmlinux["x86_64"].read_bytes()
     cases = {
@@ -212,12 +231,41 @@ def test_broken_files(vmlinux: dict[str, Path], tmp_path: Path) -> None:
         "data ends early": bzimage(sized(lzma.compress(elf), elf + b"more")),
         "holds no arm64 Image": gzip.compress(elf),
         "truncated EFI zboot": zboot(gzip.compress(WHOLE))[:-9],
-        "big-endian arm64": WHOLE[:24] + b"\x0b" + WHOLE[25:],
-        "without 4 KiB pages": WHOLE[:24] + b"\x0e" + WHOLE[25:],
+        "big-endian arm64": flagged(0xB),
+        "with pages of an unknown size": flagged(8),
+        "with pages of 16 KiB, and tables of 4 KiB": flagged(8 | 2 << 1),
+        "with pages of 64 KiB.*use one built with CONFIG_ARM64_4K_PAGES": flagged(8 | 3 << 1),
         "does not reveal the address": WHOLE[: synthetic.TABLES],
+        "the address it runs at: it looks encrypted": encrypted(WHOLE[:64]),
+        "no Linux kernel: it looks encrypted": encrypted(elf),
         "no Linux banner": WHOLE.replace(b"Linux version", b"Minix version"),
     }
     for why, data in cases.items():
+        with pytest.raises(InfraError, match=why):
+            load(put(tmp_path, data))
+
+
+@pytest.mark.parametrize("packing", forms.PACKERS)
+def test_every_compression_truncated(tmp_path: Path, packing: str) -> None:
+    whole = forms.PACKERS[packing](WHOLE)
+    for lost in (1, 9, len(whole) // 2):
+        for data in (whole[:-lost], zboot(whole[:-lost])):
+            with pytest.raises(InfraError, match=r"data ends early|cannot be decompressed"):
+                load(put(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"), [(2 << 1, "of 16 KiB"), (3 << 1, "of 64 KiB"), (1 | 1 << 1, "big-endian")]
+)
+def test_other_arm64_kernels_in_every_form(tmp_path: Path, flags: int, why: str) -> None:
+    """The header inside is what counts; an ELF file has it too."""
+    image = flagged(8 | flags)
+    (tmp_path / "Image").write_bytes(image)
+    (tmp_path / "k.s").write_text('.globl _start\n_start: .incbin "Image"\n')
+    words = ["-nostdlib", "-static", "-Wl,-N,--build-id=none,-Ttext=0xffff800080000000"]
+    forms.run(tmp_path, arch.get("arm64").machine.compiler, *words, "-o", "vmlinux", "k.s")
+    elf = (tmp_path / "vmlinux").read_bytes()
+    for data in (image, gzip.compress(image), zboot(lzma.compress(image)), elf):
         with pytest.raises(InfraError, match=why):
             load(put(tmp_path, data))
 

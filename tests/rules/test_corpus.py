@@ -8,9 +8,8 @@ from tests.rules.corpus import CORPUS, Case, cases, found
 def test_verdict(case: Case):
     report = case.run()
     assert found(report) == case.expected
-    assert [(v.rule, v.kind) for v in report.violations] == sorted(
-        (v.rule, v.kind) for v in report.violations
-    )
+    ends = [v.seq[-1] for v in report.violations]
+    assert ends == sorted(ends)
     exercised = report.rules[case.rule].exercised
     wanted = case.header("exercised")
     assert exercised == int(wanted) if wanted else exercised > 0

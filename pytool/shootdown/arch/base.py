@@ -93,6 +93,14 @@ class Mmu(Protocol):
         """Whether two valid entries differ only in bits that no TLB entry depends on."""
         ...
 
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+        """What between two valid leaves forbids that a TLB sees both, in words; empty if nothing.
+
+        Break-before-make: the old one must be gone from every TLB before the new one is written.
+        Always empty on an architecture without that rule.
+        """
+        ...
+
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit, for reports."""
         ...

@@ -9,7 +9,7 @@ from typing import Any, Final
 from shootdown import arch
 from shootdown.cli import options
 from shootdown.errors import InfraError
-from shootdown.kernel import facts, plan, plan_groups, tree
+from shootdown.kernel import facts, lock_forms, plan, plan_groups, tree
 from shootdown.kernel import image as images
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.facts_sources import SYMBOLS, TYPES, Finding, Kernel, survey
@@ -43,6 +43,7 @@ def inspect(spec: str, name: str | None, cache: Path) -> Report:
         "build_id": image.build_id,
         "symbols": list(_ranked(survey(SYMBOLS, kernel))),
         "types": list(_ranked(survey(TYPES, kernel))),
+        "locks": {},
         "missing": [],
         "not_recorded": [],
         "groups": {},
@@ -50,6 +51,7 @@ def inspect(spec: str, name: str | None, cache: Path) -> Report:
     }
     try:
         known = facts.load(files.image, cache)
+        report["locks"] = lock_forms.describe(known.members)
         report["missing"] = list(known.missing)
         report["not_recorded"] = _left_out(known)
         report["groups"] = {name: _group(known, group) for name, group in GROUPS.items()}
@@ -90,6 +92,7 @@ def render(report: Report) -> str:
         f"            build-id {build_id}",
         *_listed("symbols", [_source(*item) for item in enumerate(report["symbols"], 1)]),
         *_listed("types", [_source(*item) for item in enumerate(report["types"], 1)]),
+        *_listed("locks", [f"{name}: {form}" for name, form in report["locks"].items()]),
         *_listed("lacks", report["missing"]),
         *_listed("events", report["not_recorded"]),
         *_listed("groups", [f"{name}: {text}" for name, text in report["groups"].items()]),

@@ -13,11 +13,12 @@ from types import FrameType, ModuleType
 from typing import Final, NoReturn
 
 import shootdown
-from shootdown.cli import check, ci, doctor, explain, fetch, race, record, report, run
+from shootdown.cli import bisect, check, ci, doctor, explain, fetch, race, record, report, run
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, race, ci, record, check, report, explain, fetch, doctor),
+    *(run, race, ci, bisect, record, check, report),
+    *(explain, fetch, doctor),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -65,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     words, command = _split(sys.argv[1:] if argv is None else argv)
+    if next((word for word in words if not word.startswith("-")), "") == "bisect":
+        return bisect.guarded(lambda: _main(words, command))
+    return _main(words, command)
+
+
+def _main(words: list[str], command: list[str]) -> int:
     debug = "--debug" in words
     with _Sigterm() as sigterm:
         try:

@@ -28,12 +28,12 @@ RUNS: Final = Path("runs")
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
-def add_kernel(parser: Parser) -> None:
-    """Which kernel runs."""
+def add_kernel(parser: Parser, default: str = DEFAULT.kernel) -> None:
+    """Which kernel runs; ``default`` is for the help."""
     parser.add_argument(
         "--kernel",
         metavar="SPEC",
-        help=f"debian:VERSION, a build tree, an image or a .deb (default: {DEFAULT.kernel})",
+        help=f"debian:VERSION, a build tree, an image or a .deb (default: {default})",
     )
 
 
@@ -82,11 +82,15 @@ def add_effort(parser: Parser) -> None:
         )
 
 
-def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Everything that describes one recording."""
+def add_experiment(
+    parser: argparse.ArgumentParser,
+    kernel: str = DEFAULT.kernel,
+    architecture: str = DEFAULT.arch,
+) -> None:
+    """Everything that describes one recording; two defaults are for the help."""
     what = parser.add_argument_group("what runs")
-    add_kernel(what)
-    what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {DEFAULT.arch})")
+    add_kernel(what, kernel)
+    what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {architecture})")
     add_workload(what)
     what.add_argument("--rootfs", metavar="DIR", help="files to add to the guest's root")
     add_profile(what)
@@ -135,10 +139,13 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
-    """What is printed."""
+def add_report(parser: argparse.ArgumentParser, default: str = "text") -> None:
+    """What is printed; by ``default`` none for an empty string."""
     parser.add_argument(
-        "--format", choices=("text", "ktap"), default="text", help="report printed (default: text)"
+        "--format",
+        choices=("text", "ktap"),
+        default=default,
+        help=f"report printed (default: {default or 'none'})",
     )
     add_json(parser)
 

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from shootdown.cli import options
 from shootdown.errors import ShootdownError
+from shootdown.report.result import Result
 from shootdown.run import checkstage, record, reportstage
+from shootdown.run.directory import RunDir
+from shootdown.run.experiment import Experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,13 @@ def execute(args: argparse.Namespace) -> int:
     record.validate(experiment)
     run = options.the_directory(args, experiment.arch)
     tell(f"run directory {run.path}")
+    result = perform(experiment, run, tell)
+    options.show(args, result)
+    return result.exit_code
+
+
+def perform(experiment: Experiment, run: RunDir, tell: Callable[[str], None]) -> Result:
+    """Record, check and write the reports; they are there even where a ShootdownError is raised."""
     try:
         record.record(experiment, run, tell)
         result = checkstage.check(run, tell)
@@ -37,5 +48,4 @@ def execute(args: argparse.Namespace) -> int:
         reportstage.write(run, checkstage.failed(run, error))
         raise
     reportstage.write(run, result)
-    options.show(args, result)
-    return result.exit_code
+    return result

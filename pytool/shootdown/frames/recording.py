@@ -17,7 +17,7 @@ import pandas as pd
 
 from shootdown import arch as arches
 from shootdown.errors import InfraError, UsageError
-from shootdown.frames import parquet
+from shootdown.frames import memory, parquet
 from shootdown.frames.column import Table
 from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, SHOOTDOWNS, lock_waits
 from shootdown.frames.locks import LOCKS
@@ -31,7 +31,8 @@ from shootdown.trace.schema import DTYPE, Kind
 
 _GROUPS: Final = (CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, lock_waits({}))
 ALL: Final[dict[str, Table]] = {
-    table.name: table for table in sorted((*TABLES, LOCKS, *_GROUPS), key=lambda table: table.name)
+    table.name: table
+    for table in sorted((*TABLES, *memory.TABLES, LOCKS, *_GROUPS), key=lambda table: table.name)
 }
 """Every table by its name."""
 
@@ -54,12 +55,16 @@ class Trace:
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
+    pages: pd.DataFrame
     ptes: pd.DataFrame
+    ptls: pd.DataFrame
     returns: pd.DataFrame
     roots: pd.DataFrame
     shootdowns: pd.DataFrame
     switches: pd.DataFrame
     syscalls: pd.DataFrame
+    table_frees: pd.DataFrame
+    walkers: pd.DataFrame
     watches: pd.DataFrame
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -19,7 +19,8 @@ _HEADER: Final = "<HBBIIIII"
 _HEADER_BYTES: Final = struct.calcsize(_HEADER)
 
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM = 1, 2, 3, 4, 5, 6
-_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC_PROTO, _VAR, _DATASEC = 8, 9, 10, 11, 13, 14, 15
+_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC = 8, 9, 10, 11, 12
+_FUNC_PROTO, _VAR, _DATASEC = 13, 14, 15
 _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64 = 16, 17, 18, 19
 _NEWEST: Final = _ENUM64
 
@@ -110,17 +111,39 @@ class Btf:
     def look_up(
         self, members: Iterable[str], constants: Iterable[str] = ()
     ) -> tuple[dict[str, Member], dict[str, int]]:
-        """Those of ``struct.member`` and of ``enum.NAME`` that the kernel has."""
+        """Those of ``struct.member`` and of the constants that the kernel has.
+
+        A constant is ``enum.NAME``, or ``function.PARAMETER``: its position, from 0.
+        """
         found = {path: self.member(path) for path in members if self.has(path)}
         values = {path: self._constant(path) for path in constants}
         return found, {path: value for path, value in values.items() if value is not None}
 
     def _constant(self, path: str) -> int | None:
-        enum, _, name = path.partition(".")
+        owner, _, name = path.partition(".")
         try:
-            return self.enum(enum).get(name)
+            return self.enum(owner).get(name)
         except InfraError:
-            return None
+            found = self.parameters(owner)
+            return found.index(name) if name in found else None
+
+    def parameters(self, function: str) -> tuple[str, ...]:
+        """Names of a function's parameters; none when the function is not known."""
+        for at in self._at[1:]:
+            name, info, target = struct.unpack_from("<III", self._types, at)
+            if info >> 24 & 0x1F == _FUNC and self._string(name) == function:
+                return self._prototype(target)
+        return ()
+
+    def _prototype(self, number: int) -> tuple[str, ...]:
+        if not 0 < number < len(self._at):
+            return ()
+        at = self._at[number]
+        info = struct.unpack_from("<I", self._types, at + 4)[0]
+        if info >> 24 & 0x1F != _FUNC_PROTO:
+            return ()
+        places = range(at + 12, at + 12 + 8 * (info & 0xFFFF), 8)
+        return tuple(self._string(struct.unpack_from("<I", self._types, p)[0]) for p in places)
 
     def member(self, path: str) -> Member:
         """Where ``struct.member.member`` lies, through anonymous members, typedefs and unions.

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from shootdown.errors import InfraError
-from shootdown.kernel import exits, facts_check, groups, tree
+from shootdown.kernel import exits, facts_check, groups, irq_off, lock_forms, tree
 from shootdown.kernel import facts_sources as sources
 from shootdown.kernel import image as images
 from shootdown.kernel.btf import Btf, Member
@@ -28,7 +28,7 @@ from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 5
+_FORMAT: Final = 6
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -47,7 +47,7 @@ class KernelFacts:
     """Hexadecimal; empty when the kernel carries none."""
     symbols: SymbolTable = field(repr=False)
     members: dict[str, Member] = field(repr=False)
-    """Of ``facts_needs``: what the kernel has."""
+    """Of ``facts_needs`` and ``lock_forms``: what the kernel has."""
     constants: dict[str, int] = field(repr=False)
     """Of ``facts_needs``: the enumerators the kernel has."""
     functions: dict[str, Places] = field(repr=False)
@@ -100,8 +100,8 @@ def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
 
     ``source`` is what ``tree.locate`` takes, or a file that is open already. What was learned is
     kept under the names and content of the files. Raises InfraError when the file is no kernel,
-    QEMU cannot boot it, it has no symbols or no types, or those of another kernel; UsageError for a
-    directory that is no build tree.
+    QEMU cannot boot it, it has no symbols or no types, or those of another kernel, or it is a
+    PREEMPT_RT kernel; UsageError for a directory that is no build tree.
     """
     path = source.path if isinstance(source, KernelImage) else source
     files = tree.locate(path, cache)
@@ -131,9 +131,18 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
     listed, types = kernel.symbols, kernel.types
     needs = NEEDS[image.arch]
     members, constants = types.value.look_up(
-        dict.fromkeys((*needs.members, *facts_check.MEMBERS, *groups.all_members())),
-        needs.constants,
+        dict.fromkeys(
+            (
+                *needs.members,
+                *facts_check.MEMBERS,
+                *lock_forms.MEMBERS,
+                *irq_off.MEMBERS,
+                *groups.all_members(),
+            )
+        ),
+        (*needs.constants, *groups.all_constants()),
     )
+    lock_forms.demand_count(members, f"{image.path} (Linux {image.release})")
     symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))
     facts_check.check(members, symbols, image, str(types))
     wanted = needs.symbols + needs.members + needs.constants
@@ -146,11 +155,26 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
         symbols=symbols,
         members=members,
         constants=constants,
-        functions=exits.find(image, symbols, groups.all_functions()),
+        functions=_functions(image, symbols, members),
         missing=tuple(n for n in wanted if n not in {*symbols, *members, *constants}),
         symbols_from=str(listed),
         types_from=str(types),
     )
+
+
+def _functions(
+    image: KernelImage, symbols: SymbolTable, members: dict[str, Member]
+) -> dict[str, Places]:
+    """The places of what groups record: functions, and sections inside of functions."""
+    found = exits.find(image, symbols, groups.all_functions())
+    for section in groups.all_sections():
+        name, host = section.function.name, found.get(section.within.name)
+        if host and name not in found:
+            end = symbols.next_after(host.entry)
+            sites = irq_off.find(image, symbols, members, host.entry, end)
+            if len(sites.off) == 1 and sites.on:
+                found[name] = Places(sites.off[0], sites.on, ())
+    return found
 
 
 def read_btf(image: KernelImage, symbols: SymbolTable) -> Btf:
@@ -177,8 +201,9 @@ def _derive(
 
 def _version() -> str:
     """Changes with the format and with what is looked up."""
-    asked = (_FORMAT, NEEDS, sorted(FINDERS), groups.all_members(), groups.all_functions())
-    return hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
+    asked = (groups.all_members(), groups.all_constants(), groups.all_functions())
+    known = (_FORMAT, NEEDS, sorted(FINDERS), lock_forms.MEMBERS, *asked)
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:8]
 
 
 def _keep(entry: Path, facts: KernelFacts) -> None:

@@ -152,6 +152,7 @@ FINDERS: Final[dict[str, Finder]] = {
     "init_mm": _init_mm,
     "init_task": _exported("init_task"),
     "__per_cpu_offset": _exported("__per_cpu_offset"),
+    "mem_section": _exported("mem_section"),
     "memstart_addr": _exported("memstart_addr"),
     "kimage_voffset": _exported("kimage_voffset"),
     "swapper_pg_dir": _swapper_pg_dir,

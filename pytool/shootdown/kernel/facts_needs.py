@@ -40,6 +40,7 @@ _COMMON: Final = Needs(
         "pgd_alloc",
         "pgd_free",
         "__switch_to",
+        "mem_section",
     ),
     members=(
         "mm_struct.pgd",
@@ -48,7 +49,6 @@ _COMMON: Final = Needs(
         "mm_struct.mmlist",
         "mm_struct.mmap_lock.count",
         "mm_struct.mmap_lock.owner",
-        "mm_struct.mm_lock_seq",
         "task_struct.pid",
         "task_struct.tgid",
         "task_struct.comm",

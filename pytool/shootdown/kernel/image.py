@@ -14,11 +14,12 @@ from shootdown.errors import InfraError
 from shootdown.kernel import image_elf, image_flat
 from shootdown.kernel.cache import cache_root, sha256
 from shootdown.kernel.image_elf import Content, Elf, FileContent
-from shootdown.kernel.image_unpack import kind_of, looks_random, unpack
+from shootdown.kernel.image_unpack import hint, kind_of, unpack
 from shootdown.kernel.symbols import SymbolTable
 
 _BANNER: Final = re.compile(rb"Linux version \S+ \([^\0]{,500}")
 _HEAD_BYTES: Final = 4096
+_SAMPLE: Final = 1 << 20
 _LARGEST: Final = 1 << 30
 """Bytes from a kernel's first to its last."""
 _HAS_XLOADFLAGS: Final = 0x020C
@@ -145,7 +146,7 @@ def _form_of(data: Content, what: str) -> Format:
         if matches(head):
             raise InfraError(f"{what} is {name}; give a kernel for x86-64 or arm64.")
     known = ", ".join(form.name for form in FORMATS)
-    looks = ": it looks encrypted" if looks_random(data[: 1 << 20]) else ""
+    looks = hint(data[:_SAMPLE])
     raise InfraError(f"{what} is no kernel image of a known form{looks}; give one of: {known}.")
 
 
@@ -153,7 +154,10 @@ def _banner(parts: Sequence[bytes], what: str) -> str:
     for part in parts:
         if match := _BANNER.search(part):
             return match[0].decode("ascii", "replace").rstrip()
-    raise InfraError(f"{what} holds no Linux banner, so it is no Linux kernel; give another file.")
+    looks = hint(max(parts, key=len)[:_SAMPLE])
+    raise InfraError(
+        f"{what} holds no Linux banner, so it is no Linux kernel{looks}; give another."
+    )
 
 
 def _build_id(parts: Sequence[bytes]) -> str:
@@ -226,6 +230,8 @@ def _arm64_elf(elf: Elf, what: str) -> _Opened:
     for va, part in elf.segments:
         memory[va - base : va - base + len(part)] = part
     flat = bytes(memory)
+    if _is_flat(flat):  # an ELF file begins with the header of its Image
+        image_flat.check_kind(flat, what)
     placed = Segment(base, image_flat.relocate(flat, base))
     return _Opened("arm64", (placed,), elf.symbols, flat)
 

@@ -17,15 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shootdown.errors import InfraError
+from shootdown.kernel.image_unpack import hint
 
 MAGIC: Final = b"ARM\x64"
 MAGIC_AT: Final = 56
 _R_AARCH64_RELATIVE: Final = 0x403
 _ALIGN: Final = 1 << 16
 """The largest page size: every Image runs at a multiple of it (EFI_KIMG_ALIGN)."""
+_4K: Final = "4 KiB"
+_PAGE_SIZES: Final = ("an unknown size", _4K, "16 KiB", "64 KiB")
 _KERNEL_HALF: Final = 0xFFFF
 _MIN_RELOCATIONS: Final = 1024
 _MIN_LISTS: Final = 64
+_TAIL: Final = 1 << 20
 
 
 def image_bytes(data: bytes) -> int:
@@ -33,16 +37,26 @@ def image_bytes(data: bytes) -> int:
     return int(struct.unpack_from("<Q", data, 16)[0])
 
 
-def check_whole(data: bytes, what: str) -> None:
-    """Raise InfraError when the file is shorter than its PE header says or of another kind.
+def check_kind(data: bytes, what: str) -> None:
+    """Raise InfraError when the header is that of a big-endian kernel, or of one without 4K pages.
 
-    Refused are big-endian kernels and those without 4 KiB pages.
+    Its flags (Documentation/arch/arm64/booting.rst): bit 0 is the endianness, bits 1 and 2 are the
+    page size.
     """
     flags = struct.unpack_from("<Q", data, 24)[0] if len(data) >= 64 else 0
     if flags & 1:
         raise InfraError(f"{what} is a big-endian arm64 kernel; use a little-endian one.")
-    if flags >> 1 & 3 != 1:
-        raise InfraError(f"{what} is an arm64 kernel without 4 KiB pages; use one that has them.")
+    size = _PAGE_SIZES[flags >> 1 & 3]
+    if size != _4K:
+        raise InfraError(
+            f"{what} is an arm64 kernel with pages of {size}, and tables of 4 KiB pages are what "
+            "is read; use one built with CONFIG_ARM64_4K_PAGES."
+        )
+
+
+def check_whole(data: bytes, what: str) -> None:
+    """Raise InfraError when the file is shorter than its PE header says, or of another kind."""
+    check_kind(data, what)
     if data[:2] != b"MZ":
         return
     try:
@@ -68,7 +82,8 @@ def place(data: bytes, what: str) -> tuple[int, bytes]:
     base = _base_of_rela(words, *table) if len(table[0]) else _base_in_place(words)
     if base is None:
         raise InfraError(
-            f"{what} does not reveal the address it runs at; use an unmodified arm64 Image."
+            f"{what} does not reveal the address it runs at{hint(data[-_TAIL:])}; "
+            "use an unmodified arm64 Image."
         )
     return base, _filled(data, base, *table)
 

@@ -10,7 +10,7 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -26,17 +26,31 @@ class Compression:
     unpack: Callable[[bytes], bytes]
 
 
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _whole(stream: _Decompressor, data: bytes) -> bytes:
+    """All of one stream, whatever padding the image appends. EOFError when its end is missing."""
+    plain = stream.decompress(data)
+    if not stream.eof:
+        raise EOFError
+    return plain
+
+
 def _gzip(data: bytes) -> bytes:
-    # decompressobj stops at the stream's end, whatever padding the image appends.
-    return zlib.decompressobj(wbits=31).decompress(data)
+    return _whole(zlib.decompressobj(wbits=31), data)
 
 
 def _lzma(data: bytes) -> bytes:
-    return lzma.LZMADecompressor().decompress(data)
+    return _whole(lzma.LZMADecompressor(), data)
 
 
 def _bzip2(data: bytes) -> bytes:
-    return bz2.BZ2Decompressor().decompress(data)
+    return _whole(bz2.BZ2Decompressor(), data)
 
 
 def _program(name: str) -> Callable[[bytes], bytes]:
@@ -70,7 +84,7 @@ COMPRESSIONS: Final = (
 )
 
 _SAMPLE: Final = 1 << 16
-_BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError)
+_BROKEN: Final = (OSError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError)
 
 
 def kind_of(data: bytes) -> Compression | None:
@@ -91,6 +105,11 @@ def looks_random(data: bytes) -> bool:
     return bool(counts.min() > even / 2 and counts.max() < even * 2)
 
 
+def hint(data: bytes) -> str:
+    """What to add to a complaint about ``data`` that nothing is known of; most often nothing."""
+    return ": it looks encrypted" if looks_random(data) else ""
+
+
 def unpack(data: bytes, what: str, *, sized: bool) -> bytes:
     """The decompressed ``data``; ``what`` names it in errors.
 
@@ -108,6 +127,8 @@ def unpack(data: bytes, what: str, *, sized: bool) -> bytes:
     appended = sized and kind.name != "gzip"
     try:
         plain = kind.unpack(data[:-4] if appended else data)
+    except EOFError:
+        plain = b""
     except _BROKEN as error:
         raise InfraError(
             f"{what} cannot be decompressed ({kind.name}: {error}); fetch the file again."

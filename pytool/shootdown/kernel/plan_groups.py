@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from shootdown.errors import InfraError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.groups.base import Group, Traced, Word
 from shootdown.kernel.plan_spec import Registers
+
+_NAMED: Final = re.compile(r"\{([^}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,30 @@ def resolve(facts: KernelFacts, group: Group) -> Resolved:
     """What the kernel has of a group."""
     lacks = [one_of for one_of in group.needs if not any(map(facts.has, one_of))]
     refused = "; ".join(f"the kernel has no {' and no '.join(names)}" for names in lacks)
+    refused = refused or _why_not(facts, group)
     wanted = [traced.function.name for traced in group.functions]
     wanted += [name for word in group.words for name in (word.member, word.via) if name]
     wanted += [word.member for word in group.percpu]
     wanted += [word.symbol for word in group.variables]
-    return Resolved(group, tuple(n for n in dict.fromkeys(wanted) if not facts.has(n)), refused)
+    absent = [name for name in wanted if not facts.has(name)]
+    return Resolved(group, tuple(dict.fromkeys(absent + _unnamed(facts, group))), refused)
+
+
+def _unnamed(facts: KernelFacts, group: Group) -> list[str]:
+    """What the actions at the kernel's functions name and it does not have."""
+    here = [traced for traced in group.functions if facts.has(traced.function.name)]
+    texts = [text for traced in here for text in traced.at_entry + traced.at_return]
+    names = [name for text in texts for name in _NAMED.findall(text) if "." in name]
+    return [name for name in names if name not in facts.members and name not in facts.constants]
+
+
+def _why_not(facts: KernelFacts, group: Group) -> str:
+    """Why the group's own lines cannot be made; empty when they can."""
+    try:
+        list(group.extra(facts) if group.extra else ())
+    except InfraError as error:
+        return str(error)
+    return ""
 
 
 def lines(facts: KernelFacts, registers: Registers, groups: Iterable[Group]) -> Iterator[str]:
@@ -42,6 +65,8 @@ def lines(facts: KernelFacts, registers: Registers, groups: Iterable[Group]) -> 
             continue
         yield f"# events: {found.group.name}" + _without(found.absent)
         kept.append(found.group)
+    extra = (line for group in kept if group.extra for line in group.extra(facts))
+    yield from dict.fromkeys(extra)
     for word in dict.fromkeys(word for group in kept for word in group.words):
         yield from _word(facts, word)
     for percpu in dict.fromkeys(word for group in kept for word in group.percpu):
@@ -71,6 +96,7 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
             reader.reads,
             tuple(dict.fromkeys(other.at_entry + traced.at_entry)),
             tuple(dict.fromkeys(other.at_return + traced.at_return)),
+            traced.silent and other.silent,
         )
     yield from wanted.values()
 
@@ -100,15 +126,41 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     number, stack, result = int(traced.function), registers.stack, registers.result
     # The event first: what begins or ends with it is told behind it.
-    entry = " ".join(action.format(*registers.arguments) for action in traced.at_entry)
-    arguments = " ".join(registers.arguments[: traced.arguments])
-    reads = " ".join(_read(facts, registers, at, member) for at, member in traced.reads)
-    words = ("probe", f"{places.entry:#x}", str(number), "enter", entry, stack, arguments, reads)
-    yield " ".join(filter(None, words)) + f"  # {traced.function.name}"
-    leave = " ".join(action.format(result=result) for action in traced.at_return)
+    entry = list(filter(None, (_action(facts, registers, text) for text in traced.at_entry)))
+    leave = list(filter(None, (_action(facts, registers, text) for text in traced.at_return)))
+    if traced.silent:
+        yield from (_probe(va, number, *leave) for va in places.returns if leave)
+        if entry:
+            yield _probe(places.entry, number, *entry) + f"  # {traced.function.name}"
+        return
+    reads = [_read(facts, registers, at, member) for at, member in traced.reads]
+    captures = (stack, *registers.arguments[: traced.arguments], *reads)
+    yield _probe(places.entry, number, "enter", *entry, *captures) + f"  # {traced.function.name}"
     for va in places.returns:
-        yield " ".join(
-            filter(None, ("probe", f"{va:#x}", str(number), "exit", leave, stack, result))
-        )
+        yield _probe(va, number, "exit", *leave, stack, result)
     for va in places.tails:
-        yield f"probe {va:#x} {number} tail {stack}"
+        yield _probe(va, number, "tail", stack)
+
+
+def _action(facts: KernelFacts, registers: Registers, text: str) -> str:
+    """An action in the plan's grammar; empty when the kernel lacks what it names."""
+    words = [_word_of(facts, registers, name) for name in _NAMED.findall(text)]
+    if not all(words):
+        return ""
+    told = iter(words)
+    return _NAMED.sub(lambda _: next(told), text)
+
+
+def _word_of(facts: KernelFacts, registers: Registers, name: str) -> str:
+    if name in ("stack", "result"):
+        return registers.stack if name == "stack" else registers.result
+    if name.isdigit():
+        return registers.arguments[int(name)]
+    if name in facts.members:
+        return f"{facts.members[name].offset:#x}"
+    at = facts.constants.get(name)
+    return "" if at is None else registers.arguments[at]
+
+
+def _probe(va: int, number: int, *words: str) -> str:
+    return " ".join(("probe", f"{va:#x}", str(number), *words))

@@ -42,7 +42,7 @@ class CallStacks:
 
     def __init__(self, stack_log2: int = STACK_LOG2) -> None:
         """``stack_log2``: the binary logarithm of the bytes of a kernel stack."""
-        self._bytes: Final = 1 << stack_log2
+        self.stack_bytes = 1 << stack_log2
         self._cpus: dict[int, _Cpu] = {}
         self._frames: dict[int, list[Frame]] = {}
         self.unmatched = 0
@@ -85,7 +85,7 @@ class CallStacks:
     def _on(self, cpu: int, sp: int) -> list[Frame]:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""
         state = self._cpu(cpu)
-        if not 0 <= sp - state.base <= self._bytes and state.base:
+        if not 0 <= sp - state.base <= self.stack_bytes and state.base:
             return state.interrupt
         state.interrupt.clear()
         return self._frames.setdefault(state.base, [])

@@ -32,9 +32,9 @@ class Call:
         return self.args[number] if number < len(self.args) else 0
 
 
-Reason = Literal["unmapped", "replaced", "permission", "table"]
+Reason = Literal["unmapped", "replaced", "permission", "table", "stored"]
 """Why an entry counts as superseded: it is gone, points elsewhere, permits less, or hung below
-a table that was unlinked."""
+a table that was unlinked; ``stored`` when the store itself is what a rule is about."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +44,9 @@ class Superseded:
     ``va``..``end`` (exclusive) is what it translated; ``old`` and ``new`` are the raw entries;
     ``target`` is the PA of the first mapped byte, or of the table it pointed to. ``seq``,
     ``icount``, ``pc`` and ``cpu`` are those of the store; ``task`` names who ran there and ``call``
-    is its open system call. ``holders`` are the CPUs that may have a copy. ``restored`` says that
-    the same translation came back before anybody could miss it.
+    is its open system call, ``stack`` the functions it was inside of (``callstack``), the outermost
+    first, where the trace says. ``holders`` are the CPUs that may have a copy. ``restored`` says
+    that the same translation came back before anybody could miss it.
     """
 
     root: int
@@ -64,6 +65,7 @@ class Superseded:
     task: str
     call: Call | None
     holders: tuple[int, ...]
+    stack: tuple[int, ...] = ()
     restored: bool = False
 
     def page(self, va: int) -> int:

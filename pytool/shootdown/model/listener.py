@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
+from shootdown.trace.schema import Watch
+from shootdown.trace.types import Events
 
 
 class Listener:
     """Hears nothing."""
+
+    words: ClassVar[tuple[Watch, ...]] = ()
+    """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
+
+    def begun(self, events: Events) -> None:
+        """A trace is about to be fed; these are all of its events."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """A valid user entry was taken away; ``stales`` are the copies that CPUs may hold."""
@@ -21,6 +29,9 @@ class Listener:
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """A store made a user leaf valid, or changed it."""
+
+    def stored(self, root: int, event: Event) -> None:
+        """A slot of a user table was written (PTE_WRITE), whatever it meant; before what it did."""
 
     def linked(self, table: int, event: Event) -> None:
         """The page at a PA has become a table of user space."""
@@ -43,9 +54,15 @@ class Listener:
     def faulted(self, event: Event) -> None:
         """A page fault was taken (Probe.FAULT)."""
 
+    def root_loaded(self, event: Event) -> None:
+        """A CPU loaded a translation root (ROOT_LOAD)."""
+
+    def watched(self, event: Event) -> None:
+        """A word that the model or a listener asks for was written, or is watched from here on."""
+
     def forgotten(self, root: int) -> None:
         """A root table was given back: its address space is gone."""
 
 
-HOOKS: Final = tuple(name for name in vars(Listener) if not name.startswith("_"))
+HOOKS: Final = tuple(n for n, hook in vars(Listener).items() if callable(hook) and n[0] != "_")
 """Names of all hooks."""

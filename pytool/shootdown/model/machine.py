@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from shootdown import arch as arches
 from shootdown.model import stream
+from shootdown.model.callstack import CallStacks, stack_log2
 from shootdown.model.entries import Reason, Stale, Superseded
 from shootdown.model.listener import HOOKS, Listener
-from shootdown.model.pagetables import span_of
+from shootdown.model.pagetables import observed_pages, span_of
 from shootdown.model.space import Leaf, Space
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
@@ -38,6 +39,10 @@ class Machine:
         self.tasks: Final = Tasks(self.arch.kernel.syscalls)
         self.flushes: Final[Counter[int]] = Counter()
         """Invalidations by FlushOp."""
+        self.pages: list[int] = []
+        """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
+        self.calls: Final = CallStacks()
+        """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
         self.sequel = stream.Sequel(stream.NONE)
         """Looks ahead in the events of ``run``."""
         self._now = 0
@@ -62,6 +67,8 @@ class Machine:
             Kind.WATCH_INIT: self._watch,
             Kind.PROBE: self._probe,
             Kind.PROBE_MORE: self._probe_more,
+            Kind.ENTER: self._enter,
+            Kind.EXIT: self._leave,
             Kind.RET_USER: self._return,
             Kind.MARK: self._mark,
             Kind.OBS: self._observe,
@@ -80,7 +87,11 @@ class Machine:
         """Feed a whole trace, in the order of ``seq``."""
         self._hooks = {name: self._hearers(name) for name in HOOKS}
         self.sequel = stream.Sequel(events)
-        for event in stream.stream(events, self._handlers):
+        self.pages = observed_pages(events)
+        self.calls.stack_bytes = 1 << stack_log2(events)
+        self._tell("begun", events)
+        words = {word for listener in self._listeners for word in listener.words}
+        for event in stream.stream(events, self._handlers, {*words, *stream.WORDS}):
             self._now = event.seq
             self._handlers[event.kind](event)
 
@@ -146,6 +157,7 @@ class Machine:
     def _pte_write(self, event: Event) -> None:
         root = self.space.root_of(event.a)
         if root:
+            self._tell("stored", root, event)
             self._take_away(root, event)
         self.space.apply(event)
         mmu = self.arch.mmu
@@ -194,6 +206,7 @@ class Machine:
             cpu=event.cpu,
             task=str(task),
             call=task.call,
+            stack=self.calls.of(event.cpu),
             holders=tuple(cpu for cpu, _ in holders),
         )
         stales = [Stale(cpu, tag, what) for cpu, tag in holders]
@@ -236,6 +249,7 @@ class Machine:
     def _root_load(self, event: Event) -> None:
         self.tasks.root_load(event)
         self._ended(self.tlb.root_load(event), event)
+        self._tell("root_loaded", event)
 
     def _probe(self, event: Event) -> None:
         if event.id == Probe.FAULT:
@@ -246,11 +260,20 @@ class Machine:
 
     def _probe_more(self, event: Event) -> None:
         self.tasks.probe_more(event)
+        if event.id == Probe.TASK_SWITCH:
+            self.calls.switch(event.cpu, event.c)
         call = self.tasks.cpu(event.cpu).task.call
         if event.id == Probe.SYSCALL and call is not None:
             self._tell("entered", call, event)
 
+    def _enter(self, event: Event) -> None:
+        self.calls.enter(event.cpu, event.id, event.a)
+
+    def _leave(self, event: Event) -> None:
+        self.calls.leave(event.cpu, event.id, event.a)
+
     def _return(self, event: Event) -> None:
+        self.calls.to_user(event.cpu)
         call = self.tasks.return_to_user(event)
         if call is not None:
             self._tell("returned", call, event)
@@ -262,6 +285,7 @@ class Machine:
             self._mm_of[event.c - self._linear & (1 << 64) - 1] = event.d
         else:
             self.tasks.watch(event)
+        self._tell("watched", event)
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b

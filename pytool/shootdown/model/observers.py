@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,9 +46,8 @@ class Observers(Listener):
     ``pages`` are the numbers of the pages (VA >> 12) that the trace has accesses for.
     """
 
-    def __init__(self, machine: Machine, pages: Iterable[int]) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine: Final = machine
-        self._pages: Final = sorted(pages)
         self._open: dict[Call, _Change] = {}
         self.seen: Final[dict[str, dict[str, Counter[str]]]] = {}
 
@@ -56,8 +55,9 @@ class Observers(Listener):
         """Remember what the range maps to."""
         name = operation(call)
         start, end = area(call)
-        first = bisect_left(self._pages, start >> PAGE_SHIFT)
-        pages = self._pages[first : bisect_left(self._pages, end >> PAGE_SHIFT)]
+        known = self._machine.pages
+        first = bisect_left(known, start >> PAGE_SHIFT)
+        pages = known[first : bisect_left(known, end >> PAGE_SHIFT)]
         if name and pages:
             walk = self._machine.space.translate
             before = {page: walk(call.root, page << PAGE_SHIFT) for page in pages}

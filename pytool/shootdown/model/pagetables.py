@@ -214,3 +214,10 @@ def _by_table(slots: npt.NDArray[np.uint64]) -> list[tuple[int, int, int]]:
         (int(pages[start]) << PAGE_SHIFT, start, end)
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def observed_pages(events: Events) -> list[int]:
+    """Numbers of the pages (VA >> 12) that the trace has user accesses for, ascending."""
+    accesses = events["a"][events["kind"] == Kind.OBS]
+    pages: list[int] = np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist()
+    return pages

@@ -21,6 +21,8 @@ _VA: Final = (
     ("d", (Kind.TABLE_SLOT, Kind.PTE_WRITE)),
 )
 _WATCHES: Final = (Kind.WATCH, Kind.WATCH_INIT)
+WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
+"""Watched words that the model itself follows."""
 
 
 class Trace(Protocol):
@@ -69,17 +71,17 @@ def previous(events: Events) -> npt.NDArray[np.uint64]:
     return prev
 
 
-def stream(events: Events, kinds: Iterable[int]) -> Iterator[Event]:
+def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:
     """The events of the given kinds, in order; the others still count as predecessors.
 
     Left out are page tables of the kernel's half, whose translations no rule here speaks of (E13),
-    watched locks, which ``locks`` reads by itself, and accesses written at the end of the run for
-    their count only (``Flag.LAST``): their numbers say nothing about when they happened.
+    watched words (``schema.Watch``) that are not among ``words``, and accesses written at the end
+    of the run for their count only (``Flag.LAST``), whose numbers say nothing about when they were.
     """
     wanted = np.isin(events["kind"], list(kinds))
     for field, kinds_with in _VA:
         wanted &= ~(np.isin(events["kind"], kinds_with) & (events[field] >> _SIGN == 1))
-    wanted &= ~(np.isin(events["kind"], _WATCHES) & (events["id"] == Watch.MMAP_LOCK))
+    wanted &= ~(np.isin(events["kind"], _WATCHES) & ~np.isin(events["id"], list(words)))
     wanted &= (events["kind"] != Kind.OBS) | (events["flags"] & Flag.LAST == 0)
     prev = previous(events)
     places = np.flatnonzero(wanted)

@@ -90,6 +90,8 @@ class Violation:
     operation: str = ""
     """The system call the deadline belongs to."""
     task: str = ""
+    stack: list[str] = field(default_factory=list)
+    """Kernel functions that the store was inside of, the outermost first, where recorded."""
     workload: str = ""
     level: int = 0
     before: int = 0

@@ -28,6 +28,7 @@ def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
         *_field("address", f"{violation.va:#x} in mm {violation.mm:#x}"),
         *_field("operation", violation.operation),
         *_field("by", violation.pc),
+        *_field("inside", " > ".join(violation.stack)),
         *_field("task", violation.task),
         *_field("CPUs", cpus),
         *_entry("before", violation.before, violation.before_text, violation.level),

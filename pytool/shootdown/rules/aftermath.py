@@ -7,11 +7,9 @@ comes back, or its address space goes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-
-import numpy as np
 
 from shootdown.model.entries import Call, Superseded
 from shootdown.model.machine import Machine
@@ -19,16 +17,8 @@ from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, span_of
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Flag, Kind
-from shootdown.trace.types import Events
 
 _STORE: Final = int(Flag.STORE)
-
-
-def observed_pages(events: Events) -> list[int]:
-    """Numbers of the pages (VA >> 12) that the trace has user accesses for, ascending."""
-    accesses = events["a"][events["kind"] == Kind.OBS]
-    pages: list[int] = np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist()
-    return pages
 
 
 class Gone(NamedTuple):
@@ -50,11 +40,10 @@ class _Page:
 
 
 class Aftermath:
-    """Remembers what is gone; ``pages`` are the only page numbers that matter."""
+    """Remembers what is gone, of the pages that the trace has accesses for."""
 
-    def __init__(self, machine: Machine, pages: Iterable[int]) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine: Final = machine
-        self._pages: Final = sorted(pages)
         self._memory: dict[int, dict[int, _Page]] = {}
 
     def returned(self, call: Call, operation: str, broken_by: Callable[[Superseded], bool]) -> None:
@@ -132,7 +121,8 @@ class Aftermath:
 
     def _observed(self, start: int, end: int) -> Iterator[int]:
         """Numbers of the pages that matter in ``start``..``end`` (VA, exclusive)."""
-        for number in self._pages[bisect_left(self._pages, start >> PAGE_SHIFT) :]:
+        pages = self._machine.pages
+        for number in pages[bisect_left(pages, start >> PAGE_SHIFT) :]:
             if number << PAGE_SHIFT >= end:
                 return
             yield number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from shootdown.model.entries import Stale, Superseded
 from shootdown.model.machine import Machine
@@ -13,6 +13,9 @@ from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
+from shootdown.rules.scene import Scene
+
+TOLERATED: Final = "the policy tolerates it: measured, not judged"
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +58,15 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         "set",
     )
 
-    def __init__(self, machine: Machine, *, armed: bool) -> None:
-        super().__init__(machine, armed=armed)
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        super().__init__(machine, idle=idle)
         self._aliases: dict[tuple[int, int], list[_Alias]] = {}
+
+    @classmethod
+    def idle(cls, scene: Scene) -> str:
+        """By Wilcox's policy nothing of it is an offence."""
+        tolerated = "" if scene.policy == "glisse" else TOLERATED
+        return super().idle(scene) or tolerated
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """The situation: another CPU may hold what was taken away."""
@@ -66,7 +75,7 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Look for stale copies of other pages at the leaf's address."""
-        if not self._armed:
+        if not self.armed:
             return
         for stale in self.machine.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             if not stale.what.is_table and self._differ(stale.what, leaf):

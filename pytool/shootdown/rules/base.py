@@ -11,13 +11,12 @@ from typing import ClassVar, Final, Literal, TypeAlias
 from shootdown.model.entries import Superseded
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
+from shootdown.model.stream import Event
+from shootdown.rules.scene import Scene
+from shootdown.trace.schema import Kind as Schema
 
 Kind: TypeAlias = Literal["may", "witness"]
 """A CPU may still hold what it must not, or it was seen using it."""
-
-Policy: TypeAlias = Literal["wilcox", "glisse"]
-"""When a stale translation is an offence: once the system call has returned, or from the first
-moment another translation is live."""
 
 _KEPT: Final = 100
 """Findings of one fingerprint that are described; the others are counted only."""
@@ -53,6 +52,8 @@ class Violation:
     """What replaced it, raw."""
     missing: str
     """The flush that should have been there."""
+    stack: tuple[int, ...] = ()
+    """Functions that the store was inside of (``trace.functions``), the outermost first."""
     workload: str = ""
     """Phase of the guest (Mark.BEGIN) in which it was found."""
     count: int = 1
@@ -104,26 +105,51 @@ class Rule(Listener):
     archs: ClassVar[tuple[str, ...]]
     """Architectures it is about."""
 
-    def __init__(self, machine: Machine, *, armed: bool = True) -> None:
+    needs: ClassVar[tuple[Schema, ...]] = (Schema.PTE_WRITE, Schema.ROOT_LOAD, Schema.RET_USER)
+    """Kinds of events it cannot judge without."""
+
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        """Judge on ``machine``; ``idle`` is why the rule is not armed, empty when it is."""
         self.machine: Final = machine
-        self._armed = armed
+        self._idle: Final = idle
         self._phases: dict[str, Figures] = {}
         self._found: list[Violation] = []
         self._described: Counter[str] = Counter()
+
+    @classmethod
+    def idle(cls, scene: Scene) -> str:
+        """Why the rule cannot, or shall not, judge such a trace; empty when it does."""
+        if scene.arch not in cls.archs:
+            return f"about {', '.join(cls.archs)} only"
+        return scene.lacks(kinds=cls.needs)
+
+    @property
+    def armed(self) -> bool:
+        """Whether it judges."""
+        return not self._idle
 
     def report(self) -> RuleReport:
         """The outcome, after the machine has run."""
         figures = self._phases.values()
         return RuleReport(
             id=self.id,
-            armed=self._armed,
+            armed=self.armed,
             exercised=sum(f.exercised for f in figures),
             violations=sum(f.violations for f in figures),
             may=sum(f.may for f in figures),
             witness=sum(f.witness for f in figures),
             found=tuple(self._found),
             phases=dict(self._phases),
+            note=self._idle or self._note(),
         )
+
+    def _note(self) -> str:
+        """What a report says beside the figures of an armed rule."""
+        return ""
+
+    def coverage(self) -> dict[str, int]:
+        """What the rule saw beyond its figures, by names for ``CheckReport.coverage``."""
+        return {}
 
     def exercised(self) -> None:
         """The rule's situation has occurred once more."""
@@ -144,14 +170,8 @@ class Rule(Listener):
         details: dict[str, object] | None = None,
     ) -> None:
         """Report a violation about ``what``; ``va`` when it is about one page of it."""
-        figures = self._figures()
-        if kind == "may":
-            figures.may += 1
-        else:
-            figures.witness += 1
         mark = fingerprint(self.id, kind, self.machine.arch.name, operation, what)
-        self._described[mark] += 1
-        if self._described[mark] > _KEPT:
+        if not self._counted(kind, mark):
             return
         violation = Violation(
             rule=self.id,
@@ -171,11 +191,66 @@ class Rule(Listener):
             before=what.old,
             after=what.new,
             missing=missing,
+            stack=what.stack,
             workload=self.machine.phase,
             count=count,
             details=details or {},
         )
         self._found.append(violation)
+
+    def found_at(
+        self,
+        event: Event,
+        *,
+        operation: str,
+        mm: int,
+        seq: Iterable[int],
+        summary: str,
+        missing: str,
+        before: int = 0,
+        after: int = 0,
+    ) -> None:
+        """Report a MAY about what the CPU of ``event`` does, not about one superseded entry.
+
+        ``before`` and ``after`` are raw entries of the event's level, where it has one.
+        """
+        words = "|".join((self.id, "may", self.machine.arch.name, operation, str(event.level)))
+        mark = hashlib.sha256(words.encode()).hexdigest()[:12]
+        if not self._counted("may", mark):
+            return
+        task = self.machine.tasks.cpu(event.cpu).task
+        violation = Violation(
+            rule=self.id,
+            kind="may",
+            arch=self.machine.arch.name,
+            mm=mm,
+            va=event.d if event.level else 0,
+            cpus=[event.cpu],
+            site=operation,
+            summary=summary,
+            fingerprint=mark,
+            seq=sorted(seq),
+            pc=event.pc,
+            operation=operation,
+            task=str(task),
+            level=event.level,
+            before=before,
+            after=after,
+            missing=missing,
+            stack=self.machine.calls.of(event.cpu),
+            workload=self.machine.phase,
+        )
+        self._found.append(violation)
+
+    def _counted(self, kind: Kind, mark: str) -> bool:
+        """Count a finding; whether it is still to be described."""
+        figures = self._figures()
+        if kind == "may":
+            figures.may += 1
+        else:
+            figures.witness += 1
+        self._described[mark] += 1
+        return self._described[mark] <= _KEPT
 
     def _figures(self) -> Figures:
         return self._phases.setdefault(self.machine.phase, Figures())

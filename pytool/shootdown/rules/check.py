@@ -18,18 +18,24 @@ from shootdown.model.observers import Observers
 from shootdown.model.stream import Event, Trace
 from shootdown.model.syscalls import operation, promise
 from shootdown.model.windows import WindowMeter, Windows
-from shootdown.rules.aftermath import observed_pages
 from shootdown.rules.aliased_translation import AliasedTranslation
-from shootdown.rules.base import Policy, Rule, RuleReport, Violation
+from shootdown.rules.base import Rule, RuleReport, Violation
+from shootdown.rules.break_before_make import BreakBeforeMake
+from shootdown.rules.lazy_reactivation import LazyReactivation
+from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
+from shootdown.rules.scene import Policy, survey
 from shootdown.rules.stale_after_return import StaleAfterReturn
-from shootdown.trace.schema import FlushOp, Kind, Probe
+from shootdown.trace.schema import FlushOp, Kind
 from shootdown.trace.types import Events
 
-RULES: Final[tuple[type[Rule], ...]] = (StaleAfterReturn, AliasedTranslation)
+RULES: Final[tuple[type[Rule], ...]] = (
+    StaleAfterReturn,
+    AliasedTranslation,
+    BreakBeforeMake,
+    LazyReactivation,
+    PteWriteUnlocked,
+)
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
-
-# What a TLB rule cannot do without: otherwise it is not armed.
-_NEEDED: Final = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,13 @@ class CheckReport:
         return not any(self.coverage.get(name) for name in _DOUBTS)
 
 
-_DOUBTS: Final = ("lock:broken chain", "lock:strange", "audit mismatch", "flush:not modelled")
+_DOUBTS: Final = (
+    "lock:broken chain",
+    "ptl:broken",
+    "lock:strange",
+    "audit mismatch",
+    "flush:not modelled",
+)
 
 
 def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> CheckReport:
@@ -68,14 +80,10 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
     """
     chosen = _policy(policy)
     events = trace.events()
-    pages = observed_pages(events)
     machine = Machine(arch or trace.arch)
-    armed = set(_NEEDED) <= set(np.unique(events["kind"]).tolist()) and _has_calls(events)
-    rules: list[Rule] = [
-        StaleAfterReturn(machine, pages, armed=armed),
-        AliasedTranslation(machine, armed=armed and chosen == "glisse"),
-    ]
-    meter, observers, calls = WindowMeter(machine), Observers(machine, pages), _Calls(machine)
+    scene = survey(events, machine.arch.name, chosen)
+    rules = [rule(machine, idle=rule.idle(scene)) for rule in RULES]
+    meter, observers, calls = WindowMeter(machine), Observers(machine), _Calls(machine)
     for listener in (*rules, meter, observers, calls):
         machine.listen(listener)
     machine.run(events)
@@ -93,7 +101,7 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
             for name, threads in observers.seen.items()
         },
         locks=history,
-        coverage=_coverage(machine, calls, history, events),
+        coverage=_coverage(machine, calls, history, events) | _of_rules(rules),
         tasks=tuple(sorted(machine.tasks.named())),
     )
 
@@ -116,10 +124,6 @@ def _policy(name: str) -> Policy:
         if policy == name:
             return policy
     raise UsageError(f"unknown policy '{name}': use one of {', '.join(POLICIES)}")
-
-
-def _has_calls(events: Events) -> bool:
-    return bool(np.any((events["kind"] == Kind.PROBE) & (events["id"] == Probe.SYSCALL)))
 
 
 def _in_order(reports: Iterable[RuleReport]) -> list[Violation]:
@@ -148,3 +152,7 @@ def _coverage(
     found["system calls"] = machine.tasks.calls
     found["returns to user"] = machine.tasks.returns
     return dict(sorted(found.items()))
+
+
+def _of_rules(rules: Iterable[Rule]) -> dict[str, int]:
+    return {name: count for rule in rules for name, count in rule.coverage().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Call, Stale, Superseded
@@ -55,10 +55,9 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         "Intel SDM volume 3A, 4.10; Arm ARM (DDI 0487), D8.14",
     )
 
-    def __init__(self, machine: Machine, pages: Iterable[int], *, armed: bool = True) -> None:
-        """Check on ``machine``; ``pages`` are the page numbers that accesses are recorded for."""
-        super().__init__(machine, armed=armed)
-        self._aftermath: Final = Aftermath(machine, pages)
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        super().__init__(machine, idle=idle)
+        self._aftermath: Final = Aftermath(machine)
         self._judged: set[Stale] = set()
         self._graced: dict[int, list[tuple[Stale, Call, Promise]]] = {}
         self._witnessed: set[tuple[Superseded, int]] = set()

@@ -157,7 +157,7 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
 
 def _model_doubts(report: CheckReport) -> list[str]:
     # Those of the event stream alone, which only the model can see.
-    names = ("lock:broken chain", "lock:strange", "flush:not modelled")
+    names = ("lock:broken chain", "ptl:broken", "lock:strange", "flush:not modelled")
     return [f"{name}: {report.coverage[name]}" for name in names if report.coverage.get(name)]
 
 

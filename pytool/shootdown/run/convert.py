@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from shootdown import arch
 from shootdown.errors import ShootdownError
@@ -15,14 +14,12 @@ from shootdown.kernel.symbols import SymbolTable
 from shootdown.report.result import Rule, Violation, Windows, Workload
 from shootdown.rules import base
 from shootdown.rules.check import CheckReport
-
-TOLERATED: Final = "the policy tolerates it: measured, not judged"
-BLIND: Final = "the trace lacks what the rule needs"
+from shootdown.trace.functions import NAMES
 
 
 def rules_of(report: CheckReport) -> dict[str, Rule]:
     """Every rule's figures over the whole run."""
-    return {name: _rule(rule, rule, _note(rule, report)) for name, rule in report.rules.items()}
+    return {name: _rule(rule, rule) for name, rule in report.rules.items()}
 
 
 def with_rules(
@@ -88,27 +85,20 @@ def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
         return None
 
 
-def _rule(figures: base.Figures | base.RuleReport, rule: base.RuleReport, note: str) -> Rule:
+def _rule(figures: base.Figures | base.RuleReport, rule: base.RuleReport) -> Rule:
     return Rule(
         armed=rule.armed,
         exercised=figures.exercised,
         violations=figures.violations if rule.armed else 0,
         may=figures.may if rule.armed else 0,
         witness=figures.witness if rule.armed else 0,
-        note=note,
+        note=rule.note,
     )
-
-
-def _note(rule: base.RuleReport, report: CheckReport) -> str:
-    if rule.armed:
-        return rule.note
-    blind = not any(other.armed for other in report.rules.values())
-    return rule.note or (BLIND if blind else TOLERATED)
 
 
 def _with_rules(workload: Workload, report: CheckReport, phase: str) -> Workload:
     rules = {
-        name: _rule(rule.phases.get(phase, base.Figures()), rule, _note(rule, report))
+        name: _rule(rule.phases.get(phase, base.Figures()), rule)
         for name, rule in report.rules.items()
     }
     return replace(workload, rules=rules)
@@ -133,6 +123,7 @@ def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: in
         pc=f"{function}+{offset:#x}" if function else f"{offset:#x}",
         operation=first.operation,
         task=first.task,
+        stack=[NAMES.get(function, str(function)) for function in first.stack],
         workload=first.workload,
         level=first.level,
         before=first.before,

@@ -107,6 +107,7 @@ def _enum(c_name: str, prefix: str, about: str, texts: dict[_Member, str]) -> En
 ENUMS: Final = (
     _enum("sd_kind", "SD_KIND", "kind: what happened", schema.KIND_TEXT),
     _enum("sd_flag", "SD_FLAG", "flags: bits", _flag_texts(schema.Flag)),
+    _enum("sd_use", "SD_USE", "use of a frame: bits of c in PAGE_FREED", _flag_texts(schema.Use)),
     _enum("sd_flush", "SD_FLUSH", "id of FLUSH", _FLUSH_TEXT),
     _enum("sd_barrier", "SD_BARRIER", "id of BARRIER", _BARRIER_TEXT),
     _enum("sd_root", "SD_ROOT", "id of ROOT_LOAD", _ROOT_TEXT),

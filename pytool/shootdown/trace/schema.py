@@ -104,6 +104,8 @@ class Kind(IntEnum):
     ENTER = 19
     EXIT = 20
     ENTER_MORE = 21
+    PAGE_FREED = 22
+    PAGE_ALLOCATED = 23
     COUNT = 30
     TRAILER = 31
 
@@ -143,10 +145,24 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.ENTER_MORE: "further arguments of the ENTER record before it on this vCPU",
     Kind.EXIT: "a kernel function is about to return; id=Function, a=stack pointer (that of its "
     "ENTER), b=result register",
+    Kind.PAGE_FREED: "frames that user memory or a page table was in go back to the allocator; "
+    "id=Function, a=PA of the first, b=frames of the block, c=bits of Use, d=how many of the "
+    "frames had such a use",
+    Kind.PAGE_ALLOCATED: "frames that user memory or a page table was in are allocated again; as "
+    "PAGE_FREED",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",
     Kind.TRAILER: "end of this file; a=records before it, b=events lost, c=tables re-read at "
     "unlink, d=slots re-read at unlink",
 }
+
+
+class Use(IntFlag):
+    """What was in a frame since it was allocated."""
+
+    LEAF = 1
+    """User memory: a user slot mapped it."""
+    TABLE = 2
+    """A user page table."""
 
 
 class FlushOp(IntEnum):

@@ -16,6 +16,7 @@ from typing import Final
 VALID: Final = 1 << 0
 TABLE: Final = 1 << 1  # PTE_TABLE_BIT: set in a level 1 page as well
 ATTRINDX: Final = 0x7 << 2
+TAGGED: Final = 0x1 << 2  # MT_NORMAL_TAGGED, which counts as a permission beside MT_NORMAL (0)
 USER: Final = 1 << 6  # AP[1]
 RDONLY: Final = 1 << 7  # AP[2]
 SHARED: Final = 0x3 << 8
@@ -111,6 +112,26 @@ class Arm64Mmu:
         if self.table(old, level) and self.table(new, level):
             return (old ^ new) & _TABLE_BITS == 0
         return self._translation(old) == self._translation(new)
+
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+        """What between two valid leaves forbids that a TLB sees both; empty if nothing.
+
+        Arm ARM (DDI 0487) D8.16: size, contiguity, output address, memory type, shareability, and
+        an entry that becomes global. Permissions, AF, DBM and software bits are free, as in
+        ``pgattr_change_is_safe()`` (arch/arm64/mm/mmu.c).
+        """
+        if old_level != new_level:
+            return "size"
+        changed = old ^ new
+        if self.target(old, old_level) != self.target(new, new_level):
+            return "output address"
+        if changed & CONT:
+            return "contiguous bit"
+        if changed & ATTRINDX and (old | new) & ATTRINDX != TAGGED:
+            return "memory type"
+        if changed & SHARED:
+            return "shareability"
+        return "global" if old & ~new & NG else ""
 
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit."""

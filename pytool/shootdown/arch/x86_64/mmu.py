@@ -96,6 +96,10 @@ class X86Mmu:
             return (old ^ new) & _TABLE_BITS == 0
         return (old ^ new) & ~(SOFTWARE | ACCESSED | DIRTY) == 0
 
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+        """Nothing: x86 has no break-before-make (Intel SDM volume 3A, 4.10.4)."""
+        return ""
+
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit."""
         if entry == 0:

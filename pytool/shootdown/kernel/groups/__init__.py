@@ -6,15 +6,24 @@ import difflib
 from typing import Final
 
 from shootdown.errors import UsageError
-from shootdown.kernel.groups import asid, functions, lock_waits, shootdowns
-from shootdown.kernel.groups.base import Group
+from shootdown.kernel.groups import asid, functions, lock_waits, pages, ptl, shootdowns, walkers
+from shootdown.kernel.groups.base import Group, Section
 
 GROUPS: Final[dict[str, Group]] = {
-    group.name: group for group in (functions.GROUP, shootdowns.GROUP, asid.GROUP, lock_waits.GROUP)
+    group.name: group
+    for group in (
+        functions.GROUP,
+        shootdowns.GROUP,
+        asid.GROUP,
+        lock_waits.GROUP,
+        ptl.GROUP,
+        pages.GROUP,
+        walkers.GROUP,
+    )
 }
 """By name."""
-DEFAULT: Final[tuple[str, ...]] = ()
-"""What the armed rules need."""
+DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name)
+"""What the armed rules need, and the operation stack of their evidence."""
 
 
 def named(text: str) -> tuple[Group, ...]:
@@ -40,6 +49,16 @@ def named(text: str) -> tuple[Group, ...]:
 def all_members() -> tuple[str, ...]:
     """Members that any group looks up in the kernel's types."""
     return tuple(dict.fromkeys(name for group in GROUPS.values() for name in group.members))
+
+
+def all_constants() -> tuple[str, ...]:
+    """Constants that any group looks up there."""
+    return tuple(dict.fromkeys(name for group in GROUPS.values() for name in group.constants))
+
+
+def all_sections() -> tuple[Section, ...]:
+    """Sections inside of functions that any group records."""
+    return tuple(dict.fromkeys(one for group in GROUPS.values() for one in group.sections))
 
 
 def all_functions() -> tuple[str, ...]:

@@ -7,13 +7,17 @@ members in the kernel's types. A group that is not armed puts nothing into the p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shootdown.kernel.plan_spec import PerCpuWord
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Watch
+
+if TYPE_CHECKING:
+    from shootdown.kernel.facts import KernelFacts
 
 
 class Set(IntEnum):
@@ -37,9 +41,26 @@ class Traced:
     ``struct.member``. With the arguments there is room for seven words. Only one group may ask
     for members at a function."""
     at_entry: tuple[str, ...] = ()
-    """Further actions, in the plan's grammar; ``{0}`` is the register of the first argument."""
+    """Further actions, in the plan's grammar. ``{0}`` is the register of the first argument,
+    ``{stack}`` the stack pointer, ``{struct.member}`` a member's offset, ``{function.parameter}``
+    the register of a parameter; an action that names what the kernel does not have is left out."""
     at_return: tuple[str, ...] = ()
-    """Further actions at returns; ``{result}`` is the register of the result."""
+    """Further actions at returns; ``{result}`` is the register of the result, too."""
+    silent: bool = False
+    """No ENTER and EXIT, only the actions."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Code that runs with interrupts off inside a function.
+
+    Where it is no function of its own, it is recorded like one: ENTER behind the instruction that
+    turns interrupts off, EXIT, without a result, at those that turn them on.
+    """
+
+    function: Function
+    within: Function
+    """Where the compiler put it."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +94,17 @@ class Group:
     text: str
     """What it tells, one line."""
     functions: tuple[Traced, ...] = ()
+    sections: tuple[Section, ...] = ()
     words: tuple[Word, ...] = ()
     percpu: tuple[PerCpuWord, ...] = ()
     variables: tuple[GlobalWord, ...] = ()
+    extra: Callable[[KernelFacts], Iterator[str]] | None = None
+    """Further lines of the plan. Raises InfraError when the kernel lacks what they need: the group
+    is refused. Lines that several groups give alike are in the plan once."""
+    more_members: tuple[str, ...] = ()
+    """Members that ``extra`` and actions look up."""
+    constants: tuple[str, ...] = ()
+    """``enum.NAME`` and ``function.PARAMETER`` that they look up."""
     needs: tuple[tuple[str, ...], ...] = ()
     """Functions (by name) or members; of each tuple the kernel must have one, or the group is
     refused."""
@@ -86,6 +115,7 @@ class Group:
         names = [name for word in self.words for name in (word.member, word.via) if name]
         names += [word.member for word in self.percpu]
         names += [member for traced in self.functions for _, member in traced.reads]
+        names += self.more_members
         names += [name for one_of in self.needs for name in one_of if "." in name]
         return tuple(dict.fromkeys(names))
 

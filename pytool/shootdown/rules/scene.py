@@ -1,0 +1,61 @@
+"""What a trace holds, seen at once: by it a rule knows whether it can judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Kind, Probe, Watch
+from shootdown.trace.types import Events
+
+Policy: TypeAlias = Literal["wilcox", "glisse"]
+"""When a stale translation is an offence: once the system call has returned, or from the first
+moment another translation is live."""
+
+BLIND = "the trace lacks what the rule needs"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Kinds of events, and the watched words, functions and probes that occur in them."""
+
+    arch: str
+    policy: Policy
+    kinds: frozenset[int]
+    watches: frozenset[int]
+    functions: frozenset[int]
+    probes: frozenset[int]
+
+    def lacks(
+        self,
+        kinds: Iterable[Kind] = (),
+        watches: Iterable[Watch] = (),
+        functions: Iterable[Function] = (),
+    ) -> str:
+        """The first thing that is not there, as a note for a report; empty when all is."""
+        if Probe.SYSCALL not in self.probes or not self.kinds.issuperset(kinds):
+            return BLIND
+        words = [f"word {watch.name}" for watch in watches if watch not in self.watches]
+        words += [function.name for function in functions if function not in self.functions]
+        return f"the trace has no {words[0]}: record it with --events" if words else ""
+
+
+def survey(events: Events, arch: str, policy: Policy) -> Scene:
+    """Look at a whole trace."""
+    watched = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    return Scene(
+        arch=arch,
+        policy=policy,
+        kinds=_distinct(events["kind"]),
+        watches=_distinct(events["id"][watched]),
+        functions=_distinct(events["id"][events["kind"] == Kind.ENTER]),
+        probes=_distinct(events["id"][events["kind"] == Kind.PROBE]),
+    )
+
+
+def _distinct(values: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> frozenset[int]:
+    return frozenset(np.unique(values).tolist())
