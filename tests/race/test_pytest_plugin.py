@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from shootdown.kernel.cache import cache_root
+
 pytest_plugins = ["pytester"]
+
+CACHE = cache_root()
+"""As it is here; pytester gives its pytests another home."""
 
 FILE = """
 import pytest
@@ -22,7 +27,8 @@ def test_fixtures(verdict):
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("SHOOTDOWN_CACHE", str(CACHE))
     pytester.makepyfile(test_races=FILE)
     return pytester
 

@@ -13,12 +13,12 @@ from types import FrameType, ModuleType
 from typing import Final, NoReturn
 
 import shootdown
-from shootdown.cli import bisect, check, ci, doctor, explain, fetch, race, record, report, run
+from shootdown.cli import bisect, check, ci, demo, doctor, explain, fetch, race, record, report, run
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     *(run, race, ci, bisect, record, check, report),
-    *(explain, fetch, doctor),
+    *(explain, fetch, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM

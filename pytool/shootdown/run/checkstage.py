@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import shootdown
@@ -34,6 +35,7 @@ class _Files:
     guest: Mapping[str, Any]
     audit: Mapping[str, Any]
     holds: Mapping[str, Any]
+    symbols: Path
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def _read(run: RunDir, policy: str | None) -> _Files:
         directory.read_json(run.guest),
         directory.read_json(run.audit),
         directory.read_json(run.holds),
+        run.symbols,
     )
 
 
@@ -123,7 +126,8 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
     horizon = evidence.horizon(state, base.audit, inconsistencies)
     if not report.conclusive:
         horizon = 0
-    found = convert.violations_of(report.violations, convert.symbols_of(files.command), horizon)
+    symbols = convert.symbols_of(files.command, files.symbols)
+    found = convert.violations_of(report.violations, symbols, horizon)
     rules = convert.rules_of(report)
     total = sum(rule.violations for rule in rules.values())
     tainted = sum(max(violation.seq) >= horizon for violation in report.violations)

@@ -64,6 +64,11 @@ class RunDir:
         return self.path / "audit.json"
 
     @property
+    def symbols(self) -> Path:
+        """Symbols of the kernel (System.map), in a run that was made to be read elsewhere."""
+        return self.path / "symbols.map"
+
+    @property
     def race(self) -> Path:
         """The schedule (TOML) of a race; written before the guest starts."""
         return self.path / "race.toml"
