@@ -47,6 +47,7 @@ struct sd_arch {
 	uint64_t twin;			   /* PA bit that tells the second root of a pair, or 0 */
 	uint64_t scratch_va, scratch_size; /* VAs where the kernel maps tables to edit them */
 	bool root_signed;		   /* one root maps both halves: VAs are sign-extended */
+	uint64_t slide_align;		   /* KASLR moves the image by a multiple, in bytes */
 	/* Bits the page walker may change without a store. */
 	uint64_t (*hardware_bits)(uint64_t entry, unsigned level);
 };

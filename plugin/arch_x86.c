@@ -379,7 +379,7 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	*kernel_levels = *user_levels = sd_reg(cpu, CR4) & CR4_LA57 ? 5 : 4;
-	sd_tables_set_levels(*kernel_levels, *user_levels);
+	sd_tables_set_roots(*kernel_levels, *user_levels, SD_SLOTS);
 	root_load(cpu, 0, sd_reg(cpu, CR3), 0);
 }
 
@@ -427,5 +427,6 @@ const struct sd_arch sd_arch_x86_64 = {
 	.root_va = root_va,
 	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */
 	.root_signed = true,
+	.slide_align = 1ull << 21, /* arch/x86/Kconfig: PHYSICAL_ALIGN is that or a multiple */
 	.hardware_bits = hardware_bits,
 };

@@ -347,6 +347,14 @@ static bool parse_compound(const struct line *l)
 	return true;
 }
 
+static bool parse_anchor(const struct line *l, struct sd_plan *p)
+{
+	uint64_t va;
+
+	return numbers(l, 1, 1, &va) &&
+	       ((l->n == 3 && sd_anchor_parse(&p->anchor, va, l->w[2])) || bad(l, "not an anchor"));
+}
+
 static bool parse_thread(const struct line *l, struct sd_plan *p)
 {
 	if (l->n < 2)
@@ -370,6 +378,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_term(l, 1, &p->linear_va) && parse_term(l, 2, &p->linear_pa);
 	if (!strcmp(w, "image"))
 		return parse_image(l, p);
+	if (!strcmp(w, "anchor"))
+		return parse_anchor(l, p);
 	if (!strcmp(w, "thread"))
 		return parse_thread(l, p);
 	if (!strcmp(w, "probe"))
@@ -396,6 +406,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		p->percpu = v[0];
 	else if (!strcmp(w, "kernel_root"))
 		p->kernel_root = v[0];
+	else if (!strcmp(w, "slide"))
+		p->slide = v[0];
 	else if (!strcmp(w, "stack"))
 		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
@@ -407,6 +419,36 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 	else
 		return bad(l, "unknown directive");
 	return true;
+}
+
+static void move_term(struct sd_term *t)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		t->part[i].value = sd_slid(t->part[i].value);
+}
+
+void sd_plan_move(struct sd_plan *p, uint64_t slide)
+{
+	sd_slide = slide;
+	sd_linked_va = p->image_va;
+	sd_linked_size = p->image_size;
+	p->start = sd_slid(p->start);
+	p->kernel_root = sd_slid(p->kernel_root);
+	p->slow_table = sd_slid(p->slow_table);
+	p->percpu = sd_slid(p->percpu);
+	move_term(&p->linear_va);
+	move_term(&p->linear_pa);
+	move_term(&p->image_pa);
+	move_term(&p->pages);
+	p->image_va = sd_slid(p->image_va);
+	for (unsigned i = 0; i < p->nwatches; i++) {
+		struct sd_static_watch *w = &p->watch[i];
+
+		w->word.offset = sd_slid(w->word.offset);
+		w->base = sd_slid(w->base);
+		w->array = sd_slid(w->array);
+	}
+	sd_probe_move();
 }
 
 static void split(struct line *l, char *text)
@@ -442,5 +484,7 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
 		   !ret->linear_pa.n || !ret->kernel_root))
 		return bad(&l, "schema, start, ram, linear or kernel_root is missing");
+	if (ok && !ret->anchor.n)
+		sd_plan_move(ret, ret->slide);
 	return ok;
 }

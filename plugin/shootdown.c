@@ -360,6 +360,7 @@ static void on_start(unsigned cpu, void *udata)
 					 .d = user_levels,
 					 .level = (uint8_t)kernel_levels,
 					 .size = plan.stack });
+	sd_trace_slide(sd_slide);
 	if (!add_static_watches(cpu))
 		misfit();
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
@@ -367,14 +368,30 @@ static void on_start(unsigned cpu, void *udata)
 
 /* --- translation -------------------------------------------------------- */
 
+/* Until the kernel is found the plan says where it was linked; then, where it runs. */
+static bool find_kernel(uint64_t pc)
+{
+	static bool found;
+
+	if (G_LIKELY(found))
+		return true;
+	found = !plan.anchor.n;
+	if (!found && sd_anchor_at(&plan.anchor, pc)) {
+		sd_plan_move(&plan, pc - plan.anchor.va);
+		found = true;
+	}
+	return found;
+}
+
 static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
 {
 	const struct sd_probe_point *p;
+	bool found = find_kernel(insn->pc);
 
-	for (unsigned n = 0; (p = sd_probe_at(insn->pc, n)); n++)
+	for (unsigned n = 0; found && (p = sd_probe_at(insn->pc, n)); n++)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
 						       (void *)p);
-	if (insn->pc == plan.start)
+	if (found && insn->pc == plan.start)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_start, QEMU_PLUGIN_CB_R_REGS, NULL);
 	switch (insn->kind) {
 	case SD_INSN_PLAIN:

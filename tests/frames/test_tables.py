@@ -112,7 +112,8 @@ def test_columns_have_the_types_that_are_documented(
 ) -> None:
     empty = Trace(write(parse("0 ARMED"), tmp_path / "empty"))
     assert getattr(empty, name).empty
-    assert not getattr(trace, name).empty
+    if not ALL[name].group:  # those of event groups are filled by a real guest's events
+        assert not getattr(trace, name).empty
     for frame in (getattr(empty, name), getattr(trace, name)):
         columns = {column: dtype.name for column, dtype in frame.dtypes.items()}
         assert columns == {column.name: column.dtype for column in ALL[name].columns}

@@ -28,6 +28,7 @@ GRAMMAR = {
     "arch": "x86_64|arm64",
     "thread": "multi|single",
     "ram": f"{NUMBER} {NUMBER}",
+    "anchor": rf"{NUMBER} (?:[0-9a-f]{{2}}|\?\?){{64}}",
     "start": NUMBER,
     "linear": f"{TERM} {TERM}",
     "image": f"{NUMBER} {NUMBER} {TERM}",
@@ -43,7 +44,7 @@ GRAMMAR = {
     "test_drop_store": NUMBER,
     "test_delay_us": NUMBER,
 }
-ONCE = {"schema", "arch", "thread", "ram", "start", "linear", "image", "slow_table"}
+ONCE = {"schema", "arch", "thread", "ram", "anchor", "start", "linear", "image", "slow_table"}
 ONCE |= {"kernel_root", "percpu", "watch", "observe"}
 CAPTURES = {
     Probe.SYSCALL: 7,
@@ -151,7 +152,15 @@ def test_va_bits_follow_the_levels(learned: KernelFacts) -> None:
 
 def test_essentials_are_named(learned: KernelFacts) -> None:
     which = arch.get(learned.arch)
-    for name in ("rest_init", "init_mm", "pgd_alloc", "pgd_free", "__switch_to", "_end"):
+    for name in (
+        "start_kernel",
+        "rest_init",
+        "init_mm",
+        "pgd_alloc",
+        "pgd_free",
+        "__switch_to",
+        "_end",
+    ):
         with pytest.raises(InfraError, match=f"no symbol '{name}'"):
             plan.make(without(learned, name), which, ram_size=RAM)
 

@@ -44,6 +44,15 @@ REFUSED = {
         ("watch 1 0xffffffff82d68de8 0 0", "not a word"),
         ("watch 99999 0xffffffff82d68de8 8 0", "not a word"),
     ],
+    "anchor": [
+        ("anchor 0x1000", "not an anchor"),
+        ("anchor 0x1000 abc", "not an anchor"),
+        ("anchor 0x1000 a?", "not an anchor"),
+        ("anchor 0x1000 zz", "not an anchor"),
+        ("anchor 0x1000 aa bb", "not an anchor"),
+        ("anchor 0x1000 " + "aa" * 65, "not an anchor"),
+        ("anchor start aa", "not a number"),
+    ],
     "observe": [("observe 1\n" + "set 1 1 0 8\n" * 70, "too many sets or words")],
     "probe": [
         ("probe 0x1000 1 emit nosuch", "no such register"),

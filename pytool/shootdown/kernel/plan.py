@@ -7,7 +7,7 @@ from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import groups, plan_groups
+from shootdown.kernel import anchor, groups, plan_groups
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import SPEC as ARM64
 from shootdown.kernel.plan_spec import Spec
@@ -61,6 +61,7 @@ def make(
         f"arch {arch.name}",
         f"thread {thread}",
         f"ram {ram:#x} {ram_size:#x}",
+        f"{anchor.line(facts)}  # {anchor.SYMBOL}",
         f"start {facts.va('rest_init'):#x}  # rest_init",
         *_mappings(facts, spec, ram),
         *_watches(facts, spec),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from shootdown import arch as arches
@@ -32,7 +33,7 @@ class Machine:
     """The whole model. Raises UsageError for an unknown architecture."""
 
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
-        self.arch: Final = arches.get(arch)
+        self.arch = arches.get(arch)
         self.space: Final = Space(self.arch.mmu)
         self.records: Final = Records()
         self.tlb: Final = TLBS[self.arch.name](self.records)
@@ -289,6 +290,8 @@ class Machine:
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
+        self.space.mmu = self.arch.mmu.for_levels(event.d)
+        self.arch = replace(self.arch, mmu=self.space.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)

@@ -18,8 +18,8 @@ from typing import Final
 
 from shootdown.arch.base import Mmu
 from shootdown.errors import InconclusiveError
-from shootdown.model.audit import Memory, Root
-from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
+from shootdown.model.audit import Memory, Root, slots_at
+from shootdown.model.pagetables import SLOTS, index_of, span_of
 
 _MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT: a longer list is a broken one
 
@@ -49,12 +49,15 @@ class KernelSpace:
     root: int
     """PA of the kernel's root table."""
     levels: int
+    slots: int = SLOTS
+    """Entries of the root table."""
 
     def translate(self, va: int) -> int:
         """PA of ``va``. Raises InconclusiveError when nothing is mapped there."""
         table = self.root
         for level in range(self.levels, 0, -1):
-            entry = int(self.memory.table(table)[index_of(va, level)])
+            count = self.slots if level == self.levels else SLOTS
+            entry = int(slots_at(self.memory, table, count)[index_of(va, level) % count])
             if self.mmu.leaf(entry, level):
                 return self.mmu.target(entry, level) + va % span_of(level)
             if not self.mmu.table(entry, level):
@@ -68,7 +71,7 @@ class KernelSpace:
     def word(self, va: int) -> int:
         """The 64-bit word at ``va``, which is 8-byte aligned."""
         pa = self.translate(va)
-        return int(self.memory.table(pa & -PAGE_SIZE)[pa % PAGE_SIZE // 8])
+        return int(slots_at(self.memory, pa, 1)[0])
 
 
 def tasks(space: KernelSpace, layout: Layout) -> Iterator[int]:
@@ -92,7 +95,7 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
     ``user_levels`` are the levels of a user root, by default those of the MMU. Raises
     InconclusiveError when memory does not hold a task list where ``layout`` says.
     """
-    roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel")}
+    roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel", space.slots)}
     levels = user_levels or space.mmu.levels
     pgds: dict[int, int] = {}
     for task in tasks(space, layout):
@@ -103,7 +106,7 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
                 if pgd:
                     pa = space.translate(pgd)
                     label = f"mm {mm:#x}, pid {_pid(space, task + layout.task_pid)}"
-                    roots.setdefault(pa, Root(pa, levels, "user", label))
+                    roots.setdefault(pa, Root(pa, levels, "user", label, space.slots))
     return list(roots.values())
 
 

@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
-from shootdown import arch as architectures
-from shootdown.arch import profiles
-from shootdown.errors import ShootdownError
+from shootdown.errors import ShootdownError, UsageError
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel.cache import cache_root
 from shootdown.race import plan_file, surveys
@@ -61,7 +59,9 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
         experiment, workloads=plan.workload, iterations=plan.iterations, smp=plan.smp
     )
     record.validate(experiment)
-    arch = profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    arch = record.configured(experiment)
+    if not record.stays((*arch.machine.cmdline, *experiment.append.split())):
+        raise UsageError("races need a kernel that runs where it was linked; leave out kaslr")
     facts = kernel_facts.load(source.image(experiment.kernel, arch, cache_root()), cache_root())
     known = surveys.get(experiment, facts, tell) if needs_survey(plan) else None
     target = Target(arch, facts, known)

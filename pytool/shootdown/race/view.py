@@ -14,17 +14,19 @@ import numpy as np
 from shootdown.arch.base import Arch
 from shootdown.errors import InconclusiveError, InfraError
 from shootdown.kernel.facts import KernelFacts
-from shootdown.model.pagetables import PAGE_SIZE
+from shootdown.model.audit import slots_at
+from shootdown.model.pagetables import PAGE_SIZE, SLOTS
 from shootdown.model.tasks_walk import KernelSpace, tasks
 from shootdown.race.spec import Spec
 from shootdown.run import auditstage
 from shootdown.vm.memory import GuestMemory
 
-ROOT_PA: Final = 0x0000_FFFF_FFFF_F000
-"""Bits of a root register, and of an entry that points to a table, which are a PA."""
+_TARGET: Final = 0x0000_FFFF_FFFF_F000
+"""Bits of an entry that points to a table which are its PA, below 256 TiB."""
 _STACK: Final = 16 << 10
 """Bytes of a kernel stack, and its alignment (THREAD_SIZE with 4 KiB pages, without KASAN)."""
-_LEVELS: Final = (4, 5, 3)
+_FORMS: Final = ((4, SLOTS), (5, SLOTS), (5, 16), (3, SLOTS))
+"""Levels of page tables, and entries of the root (16: arm64's LPA2)."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,11 @@ class Task:
 class View:
     """A guest's memory as its kernel sees it; see ``open_view``."""
 
-    def __init__(
-        self, space: KernelSpace, facts: KernelFacts, spec: Spec, user_levels: int
-    ) -> None:
+    def __init__(self, space: KernelSpace, facts: KernelFacts, spec: Spec) -> None:
         self._space = space
         self._facts = facts
         self._spec = spec
-        self._layout = auditstage.layout(facts)
-        self._user_levels = user_levels
+        self._layout = auditstage.layout(facts, 0)
         self._comm = facts.member("task_struct.comm")
         self._current = _current(facts, spec)
 
@@ -83,7 +82,7 @@ class View:
     def entry(self, slot: int) -> tuple[int, int]:
         """PA of the page-table slot at a kernel VA, and what it holds."""
         pa = self._space.translate(slot)
-        return pa, int(self._space.memory.table(pa & -PAGE_SIZE)[pa % PAGE_SIZE // 8])
+        return pa, int(slots_at(self._space.memory, pa, 1)[0])
 
     def user_va(self, task: Task, slot: int) -> int | None:
         """The VA that the level-1 slot at a PA translates for a thread; None when none."""
@@ -91,7 +90,7 @@ class View:
         if not mm:
             return None
         root = self._space.translate(self.word(mm + self._layout.mm_pgd))
-        base = self._find(root, self._user_levels, slot & -PAGE_SIZE)
+        base = self._find(root, self._space.levels, slot & -PAGE_SIZE)
         return None if base is None else base + slot % PAGE_SIZE // 8 * PAGE_SIZE
 
     def callers(self, sp: int) -> Iterator[str]:
@@ -124,16 +123,17 @@ class View:
 
     def _find(self, table: int, level: int, wanted: int) -> int | None:
         # Depth first; only entries that can be pointers to tables are followed.
-        entries = self._space.memory.table(table)
-        mmu = self._space.mmu
+        space, mmu = self._space, self._space.mmu
+        count = space.slots if level == space.levels else SLOTS
+        entries = slots_at(space.memory, table, count)
         if level == 2:
-            for index in np.flatnonzero((entries & np.uint64(ROOT_PA)) == wanted).tolist():
+            for index in np.flatnonzero((entries & np.uint64(_TARGET)) == wanted).tolist():
                 if mmu.table(int(entries[index]), level):
                     return int(index) << 21
             return None
         used = entries != 0
-        if level == self._user_levels:  # x86: the kernel's half of the root is the same in all
-            used &= entries != self._space.memory.table(self._space.root)
+        if level == space.levels:  # x86: the kernel's half of the root is the same in all
+            used &= entries != slots_at(space.memory, space.root, count)
         for index in np.flatnonzero(used).tolist():
             entry = int(entries[index])
             if mmu.table(entry, level):
@@ -151,9 +151,10 @@ def open_view(
     Raises InfraError when none does: the guest runs another kernel, or when the kernel's symbols
     and types lack something.
     """
-    for root in dict.fromkeys(value & ROOT_PA for value in roots):
-        for levels in _LEVELS:
-            view = View(KernelSpace(memory, arch.mmu, root, levels), facts, spec, levels)
+    for levels, slots in _FORMS:
+        mmu = arch.mmu.for_levels(levels)
+        for root in dict.fromkeys(mmu.root(value) for value in roots):
+            view = View(KernelSpace(memory, mmu, root, levels, slots), facts, spec)
             try:
                 if view.task(facts.va("init_task")).comm.startswith("swapper"):
                     return view

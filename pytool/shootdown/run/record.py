@@ -7,7 +7,7 @@ import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,16 +20,20 @@ from shootdown.errors import (
     InconclusiveError,
     InfraError,
     ShootdownError,
+    UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel import groups, plan, plan_groups
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
+from shootdown.kernel.groups.base import Group
+from shootdown.loads import debian as load_packages
+from shootdown.loads import stress_ng
 from shootdown.run import artifacts, auditstage, directory, mutate, session, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.session import Session
-from shootdown.vm import initramfs
+from shootdown.vm import initramfs, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -37,6 +41,7 @@ from shootdown.vm.process import check_qemu, qemu_version
 
 Tell = Callable[[str], None]
 
+_KASLR = "kaslr"
 _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
 
@@ -79,11 +84,27 @@ def record(
 
 def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
-    if not experiment.command and (known := artifacts.workload_names()):
+    if experiment.load:
+        if experiment.command:
+            raise UsageError("--load and a program of your own exclude each other; give one")
+        stress_ng.choose(experiment.load, experiment.arch)
+    elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
-    profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    configured(experiment)
+
+
+def configured(experiment: Experiment) -> Arch:
+    """The architecture as the experiment's profiles configure it.
+
+    ``kaslr`` among the kernel arguments means the profile: alone it could not outweigh the default
+    configuration's nokaslr. Raises what ``profiles.apply`` raises.
+    """
+    names = [name for name in (experiment.profile,) if name]
+    if _KASLR in experiment.append.split() and _KASLR not in experiment.profile.split(","):
+        names.append(_KASLR)
+    return profiles.apply(architectures.get(experiment.arch), ",".join(names))
 
 
 def raise_failure(state: Session) -> None:
@@ -112,7 +133,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
 
     Raises what is wrong with any of them, before a guest is started.
     """
-    arch = profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    arch = configured(experiment)
     check_qemu(arch.machine.qemu)
     tell(f"kernel {experiment.kernel} for {arch.name}")
     image = source.image(experiment.kernel, arch, cache_root())
@@ -124,8 +145,12 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    loads = stress_ng.choose(experiment.load, experiment.arch) if experiment.load else []
+    if loads:
+        extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
+    cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
         arch=arch,
         kernel=facts.boot_path,
@@ -137,11 +162,22 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         seed=experiment.seed,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
-        cmdline=tuple(experiment.append.split()),
+        cmdline=cmdline,
+        qemu_args=_disks(experiment, scratch),
         gdb=True,
-        start_paused=bool(experiment.mutate),
+        start_paused=bool(experiment.mutate) and stays((*arch.machine.cmdline, *cmdline)),
     )
     return Prepared(experiment, arch, facts, config)
+
+
+def stays(cmdline: Sequence[str]) -> bool:
+    """Whether the kernel certainly runs where it was linked."""
+    return "nokaslr" in cmdline
+
+
+def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
+    mib = session.swap_of(experiment)
+    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
 
 
 def _write_command(prepared: Prepared, run: RunDir) -> None:
@@ -192,15 +228,22 @@ def _groups(prepared: Prepared) -> dict[str, object]:
             "recorded": one.group.name in armed and not one.refused,
             "refused": one.refused,
             "absent": list(one.absent),
+            "constants": _constants(prepared.facts, one.group),
         }
         for one in found
     }
+
+
+def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
+    """The group's enumerators that the kernel has."""
+    return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
 async def _record(
     prepared: Prepared, run: RunDir, state: Session, tell: Tell, scene: session.Scene | None
 ) -> None:
     patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
+    before, after = (patches, ()) if prepared.config.start_paused else ((), patches)
     stand: auditstage.Stand | None = None
 
     async def stopped(guest: Guest) -> None:
@@ -213,7 +256,8 @@ async def _record(
             guest,
             prepared.experiment,
             state,
-            begin=lambda: mutate.apply(guest, prepared.facts, patches),
+            begin=lambda: mutate.apply(guest, prepared.facts, before),
+            ready=lambda: mutate.apply_moved(guest, prepared.facts, after),
             stopped=stopped,
             tell=tell,
             scene=scene,

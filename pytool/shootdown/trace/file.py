@@ -48,6 +48,8 @@ class CpuFile:
     path: Path
     cpu: int
     start_realtime_ns: int
+    slide: int
+    """Bytes that KASLR added to the VAs of the kernel's image."""
     records: Events
     """Every whole record, the trailer's included."""
     events: Events
@@ -68,7 +70,7 @@ def open_file(path: Path, cpu: int) -> CpuFile:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = _check_header(path, cpu, file.read(HEADER.size), size)
+            start, slide = _check_header(path, cpu, file.read(HEADER.size), size)
         records = _map(path, (size - HEADER_BYTES) // RECORD_BYTES)
     except OSError as error:
         raise InfraError(f"{path} cannot be read: {error.strerror}") from error
@@ -77,12 +79,12 @@ def open_file(path: Path, cpu: int) -> CpuFile:
     if np.any(records["cpu"] != cpu):
         raise InfraError(f"{path} is damaged: it holds records of other vCPUs; record again")
     events, counts, trailer = _split(path, records)
-    return CpuFile(path, cpu, start, records, events, counts, trailer)
+    return CpuFile(path, cpu, start, slide, records, events, counts, trailer)
 
 
-def _check_header(path: Path, cpu: int, data: bytes, size: int) -> int:
+def _check_header(path: Path, cpu: int, data: bytes, size: int) -> tuple[int, int]:
     try:
-        magic, version, header_bytes, record_bytes, owner, start = HEADER.unpack(data)
+        magic, version, header_bytes, record_bytes, owner, start, slide = HEADER.unpack(data)
     except struct.error:
         magic = b""
     if magic != MAGIC:
@@ -96,7 +98,7 @@ def _check_header(path: Path, cpu: int, data: bytes, size: int) -> int:
         raise InfraError(f"{path} has a damaged header: record again")
     if owner != cpu:
         raise InfraError(f"{path} says it is of vCPU {owner}: was it renamed?")
-    return int(start)
+    return int(start), int(slide)
 
 
 def _map(path: Path, count: int) -> Events:

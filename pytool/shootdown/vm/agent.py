@@ -88,6 +88,22 @@ class Agent:
         """Run a program of the guest's file system to its end."""
         return await self._workload("exec", path, *args)
 
+    async def load(self, name: str, path: str, *args: str) -> WorkloadResult:
+        """Run a program of the guest's file system to its end, as the phase ``name``."""
+        return await self._workload("load", name, path, *args)
+
+    async def show(self, path: str) -> str:
+        """The text of a file in the guest: its first 500 lines, printable ASCII, cut at 511."""
+        await self._send("show", path)
+        text = ""
+        while True:
+            word, rest = await self._receive()
+            if word == "end":
+                self._pending = None
+                return text
+            if word == "line":
+                text += rest + "\n"
+
     async def list(self) -> dict[str, str]:
         """Ask for the workloads: headline by name."""
         await self._send("list")

@@ -119,6 +119,16 @@ class Guest:
         self._require(State.RUNNING)
         return await self.guard(self.agent.exec(path, *args), timeout, f"finish {path}")
 
+    async def load(self, name: str, path: str, *args: str, timeout: float) -> WorkloadResult:
+        """As ``exec``, under a name (16 characters) that the trace's phase has as well."""
+        self._require(State.RUNNING)
+        return await self.guard(self.agent.load(name, path, *args), timeout, f"finish {name}")
+
+    async def show(self, path: str, timeout: float = 60) -> str:
+        """Text of a file in the guest. Raises UsageError when there is none."""
+        self._require(State.RUNNING)
+        return await self.guard(self.agent.show(path), timeout, f"show {path}")
+
     async def workloads(self, timeout: float = 60) -> dict[str, str]:
         """Ask the agent for its workloads: headline by name."""
         self._require(State.RUNNING)
