@@ -98,12 +98,13 @@ def trial(
     outcome = _Outcome(staged, reproduce)
     experiment = replace(staged.experiment, seed=seed)
     try:
-        recorder(experiment, run, tell, outcome.scene)
+        try:
+            recorder(experiment, run, tell, outcome.scene)
+        finally:  # an interrupted one too
+            directory.write_json(run.holds, outcome.to_json())
     except ShootdownError as error:
-        directory.write_json(run.holds, outcome.to_json())
         reportstage.write(run, checkstage.failed(run, error))
         raise
-    directory.write_json(run.holds, outcome.to_json())
     result = checkstage.check(run, tell)
     reportstage.write(run, result)
     return result
