@@ -31,13 +31,16 @@ struct sd_arch {
 	const char *target;	 /* as QEMU says it */
 	const char *const *regs; /* gdb's names, NULL ends */
 	uint8_t args[4];	 /* registers of a mark's arguments */
+	uint8_t roots[2];	 /* registers that hold translation roots, SD_NO_REG for none */
 	uint8_t percpu[2];	 /* registers of which one holds this CPU's per-CPU offset */
 
 	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
 	/* About to run an SD_INSN_EXEC instruction; may read registers. */
 	void (*exec)(unsigned cpu, const struct sd_insn *insn);
-	/* Recording starts: report roots, and how deep root tables are. */
+	/* Recording starts: find out how deep root tables are. */
 	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
+	/* Recording starts, and a vCPU has @value in one of its root registers. */
+	void (*loaded)(unsigned cpu, unsigned reg, uint64_t value);
 
 	bool (*is_table)(uint64_t entry, unsigned level);
 	bool (*is_leaf)(uint64_t entry, unsigned level); /* valid, and maps memory */

@@ -316,8 +316,11 @@ static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 	slots = 1u << (kernel_va_bits - SD_PAGE_SHIFT - 9 * (*kernel_levels - 1));
 	root_bytes = 8 * slots;
 	sd_tables_set_roots(*kernel_levels, *user_levels, slots);
-	root_load(cpu, 0, SD_ROOT_TTBR1, sd_reg(cpu, TTBR1), 0);
-	root_load(cpu, 0, SD_ROOT_TTBR0, sd_reg(cpu, TTBR0), 0);
+}
+
+static void loaded(unsigned cpu, unsigned reg, uint64_t value)
+{
+	root_load(cpu, 0, reg == TTBR0 ? SD_ROOT_TTBR0 : SD_ROOT_TTBR1, value, 0);
 }
 
 /* --- page tables ------------------------------------------------------- */
@@ -359,10 +362,12 @@ const struct sd_arch sd_arch_arm64 = {
 	.target = "aarch64",
 	.regs = regs,
 	.args = { 0, 1, 2, 3 },
+	.roots = { TTBR1, TTBR0 },
 	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,
+	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
 	.child = child,

@@ -7,6 +7,7 @@
 
 #include "arch.h"
 #include "plan.h"
+#include "resume.h"
 
 enum { MAX_WORDS = 32 };
 
@@ -93,7 +94,7 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 {
 	*ret = 0;
 	for (unsigned i = 0; i < t->n; i++) {
-		uint64_t v = t->part[i].value;
+		uint64_t v = sd_slid(t->part[i].value);
 
 		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
@@ -363,6 +364,32 @@ static bool parse_thread(const struct line *l, struct sd_plan *p)
 	return p->single || !strcmp(l->w[1], "multi") || bad(l, "neither single nor multi");
 }
 
+/* Of a restored guest: `resume`, `vcpu CPU REG VALUE`, `root VA`, `object SET VA`. */
+static bool parse_resume(const struct line *l)
+{
+	const char *w = l->w[0];
+	uint64_t v[2];
+	uint8_t reg;
+
+	sd_resuming = true;
+	if (!strcmp(w, "vcpu"))
+		return numbers(l, 1, 1, &v[0]) && parse_register(l, 2, &reg) &&
+		       numbers(l, 3, 1, &v[1]) &&
+		       (sd_resume_vcpu(v[0], reg, v[1]) || bad(l, "no root register of a vCPU"));
+	if (!strcmp(w, "root"))
+		return numbers(l, 1, 1, v) && sd_resume_root(v[0]);
+	if (!strcmp(w, "object"))
+		return numbers(l, 1, 2, v) &&
+		       (sd_resume_object(v[0], v[1]) || bad(l, "no such set"));
+	return true;
+}
+
+static bool is_resume(const char *w)
+{
+	return !strcmp(w, "resume") || !strcmp(w, "vcpu") || !strcmp(w, "root") ||
+	       !strcmp(w, "object");
+}
+
 static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 {
 	const char *w = l->w[0];
@@ -390,6 +417,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_watch(l, p, *w == 'p');
 	if (!strcmp(w, "ram"))
 		return parse_ram(l, p);
+	if (is_resume(w))
+		return parse_resume(l);
 	if (!strcmp(w, "pages"))
 		return parse_pages(l, p);
 	if (!strcmp(w, "table_lock"))
@@ -421,12 +450,6 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 	return true;
 }
 
-static void move_term(struct sd_term *t)
-{
-	for (unsigned i = 0; i < t->n; i++)
-		t->part[i].value = sd_slid(t->part[i].value);
-}
-
 void sd_plan_move(struct sd_plan *p, uint64_t slide)
 {
 	sd_slide = slide;
@@ -436,10 +459,6 @@ void sd_plan_move(struct sd_plan *p, uint64_t slide)
 	p->kernel_root = sd_slid(p->kernel_root);
 	p->slow_table = sd_slid(p->slow_table);
 	p->percpu = sd_slid(p->percpu);
-	move_term(&p->linear_va);
-	move_term(&p->linear_pa);
-	move_term(&p->image_pa);
-	move_term(&p->pages);
 	p->image_va = sd_slid(p->image_va);
 	for (unsigned i = 0; i < p->nwatches; i++) {
 		struct sd_static_watch *w = &p->watch[i];
@@ -484,7 +503,7 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
 		   !ret->linear_pa.n || !ret->kernel_root))
 		return bad(&l, "schema, start, ram, linear or kernel_root is missing");
-	if (ok && !ret->anchor.n)
+	if (ok && (sd_resuming || !ret->anchor.n))
 		sd_plan_move(ret, ret->slide);
 	return ok;
 }

@@ -135,6 +135,13 @@ static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, 
 	}
 }
 
+void sd_probe_watch(unsigned cpu, unsigned set, uint64_t base)
+{
+	const struct sd_probe_point nowhere = { 0 };
+
+	for_set(cpu, &nowhere, set, base, true);
+}
+
 static bool word_of(unsigned cpu, const struct sd_operand *o, uint64_t *ret)
 {
 	switch (o->from) {

@@ -140,6 +140,11 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
+    )
+    how.add_argument(
         "--no-plugin",
         dest="plugin",
         action="store_const",

@@ -43,7 +43,7 @@ _FAULT_COLUMNS: Final = (
     ),
     field("attempts", "uint8", "calls", "of handle_mm_fault()"),
     field("retries", "uint8", "calls", "of them that returned VM_FAULT_RETRY"),
-    text("results", "what the attempts returned, VM_FAULT_ names joined by `|`, 0 for none"),
+    text("results", "what the attempts returned, VM_FAULT_ names with bars between, 0 for none"),
 )
 _FAULT_ROW: Final = row_type(_FAULT_COLUMNS)
 _ATTEMPT_COLUMNS: Final = (
@@ -53,9 +53,9 @@ _ATTEMPT_COLUMNS: Final = (
     field("vma", "uint64", "VA", "the vm_area_struct"),
     field("va", "uint64", "VA", "the address"),
     field("raw_flags", "uint32", "FAULT_FLAG_", "the flags as a number"),
-    text("flags", "their names without FAULT_FLAG_, joined by `|`"),
+    text("flags", "their names without FAULT_FLAG_, with bars between"),
     field("raw_result", "uint32", "VM_FAULT_", "the result as a number"),
-    text("result", "its names without VM_FAULT_, joined by `|`; 0 for none"),
+    text("result", "its names without VM_FAULT_, with bars between; 0 for none"),
 )
 _ATTEMPT_ROW: Final = row_type(_ATTEMPT_COLUMNS)
 

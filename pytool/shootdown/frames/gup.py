@@ -15,7 +15,7 @@ from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
 _KINDS: Final = (Kind.PROBE, Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT)
-_FLAG_NAMES: Final = "their names without FOLL_, joined by `|`; a number where types have none"
+_FLAG_NAMES: Final = "their names without FOLL_, with bars between; a number where types have none"
 
 _CALL_COLUMNS: Final = (
     text("function", "`__get_user_pages`, or the fast one of the kernel"),

@@ -29,7 +29,7 @@ _VMA_COLUMNS: Final = (
     field("start", "uint64", "VA", "vm_start after the event"),
     field("end", "uint64", "VA", "vm_end after the event (exclusive)"),
     field("mm", "uint64", "VA", "vm_mm after the event"),
-    field("flags", "uint64", "VM_ bits", "vm_flags after the event"),
+    field("flags", "uint64", "VM_", "vm_flags after the event"),
     field("page_prot", "uint64", "entry", "vm_page_prot after the event"),
     field("attached", "bool", "", "whether it is in its mm's tree; true before 6.4"),
 )

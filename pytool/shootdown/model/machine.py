@@ -72,6 +72,7 @@ class Machine:
             Kind.EXIT: self._leave,
             Kind.RET_USER: self._return,
             Kind.MARK: self._mark,
+            Kind.PAGE_FREED: self._freed,
             Kind.OBS: self._observe,
         }
 
@@ -300,6 +301,9 @@ class Machine:
             self._phases.append(name)
         elif event.id == Mark.END and name in self._phases:
             del self._phases[self._phases.index(name) :]
+
+    def _freed(self, event: Event) -> None:
+        self._tell("freed", event)
 
     def _observe(self, event: Event) -> None:
         self._tell("observed", event)

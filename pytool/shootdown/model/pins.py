@@ -13,131 +13,38 @@ Pins of the zero page are counted here and not by the kernel (``is_zero_folio``)
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from shootdown.model.current import Current
+from shootdown.model.gup_records import (
+    ADDS,
+    ALL,
+    CALLS,
+    GET,
+    GRABS,
+    HALF,
+    INNER,
+    PIN,
+    SINGLE,
+    UNPINS,
+    Call,
+    Gup,
+    Pin,
+    head,
+)
 from shootdown.model.known import Known
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
 
-PIN: Final = ".FOLL_PIN"
-GET: Final = ".FOLL_GET"
-_GRABS: Final = (
-    Function.try_grab_page,
-    Function.try_grab_folio,
-    Function.try_grab_folio_fast,
-)
-_ADDS: Final = (Function.folio_add_pin, Function.folio_add_pins)
-_SINGLE: Final = {
-    Function.unpin_user_page: False,
-    Function.unpin_user_folio: True,
-    Function.unpin_folio: False,
-}
-"""Functions that give one folio back, and whether they are told how often."""
-_UNPINS: Final = (
-    *_SINGLE,
-    Function.unpin_user_pages,
-    Function.unpin_user_pages_dirty_lock,
-    Function.unpin_user_page_range_dirty_lock,
-    Function.unpin_folios,
-)
-CALLS: Final = (
-    Function["__get_user_pages"],
-    Function.internal_get_user_pages_fast,
-    Function.gup_fast_fallback,
-)
-"""What a ``Call`` is of."""
-_AROUND: Final = (
-    *CALLS,
-    Function["__gup_longterm_locked"],
-    Function.pin_user_pages,
-    Function.pin_user_pages_fast,
-    Function.pin_user_pages_remote,
-    Function.memfd_pin_folios,
-    Function.get_user_pages,
-    Function.get_user_pages_fast,
-    Function.get_user_pages_remote,
-    Function.iov_iter_extract_pages,
-)
-_INNER: Final = (Function.gup_put_folio, Function.try_get_folio)
-"""What the others may end with, by a jump."""
-_ALL: Final = (*_AROUND, *_GRABS, *_ADDS, *_UNPINS, *_INNER)
-_TOP: Final = 1 << 63
-_WORD: Final = (1 << 64) - 1
-_HALF: Final = (1 << 32) - 1
-
-
-@dataclass(slots=True)
-class Pin:
-    """A page or folio that was taken or given back."""
-
-    seq: int
-    icount: int
-    pc: int
-    cpu: int
-    task: int
-    """VA of the task_struct."""
-    function: int
-    event: str
-    """``pin`` and ``unpin``; ``get`` and ``put`` for references without FOLL_PIN; ``none``: neither
-    was asked for; ``failed``; ``unknown``: it ended by a jump to what was not recorded."""
-    folio: int
-    """VA of the struct page of the head."""
-    refs: int
-    flags: int
-    by: int
-    """The Function around it, the outermost that was recorded; 0 for none."""
-    pins: int = 0
-    """Pins of the folio after it, since recording began."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One run of GUP or GUP-fast."""
-
-    seq: int
-    icount: int
-    pc: int
-    cpu: int
-    task: int
-    function: int
-    by: int
-    mm: int
-    """0 for GUP-fast, which works on the task's own."""
-    start: int
-    pages: int
-    flags: int
-    end: int = 0
-    """Number of its end; 0 when that was not seen."""
-    result: int = 0
-    """Pages, or an error as a negative number."""
-
-
-@dataclass
-class Gup:
-    """All of GUP in a trace."""
-
-    calls: list[Call] = field(default_factory=list)
-    pins: list[Pin] = field(default_factory=list)
-    pin_flag: int = 0
-    """FOLL_PIN; 0 when neither the types nor the trace tell, and no pin is known as one."""
-    unpaired: int = 0
-    """Ends without a beginning, and beginnings without an end."""
-
-    def left(self) -> Counter[int]:
-        """Folios that are still pinned at the end, by VA of the struct page, and how often."""
-        last = {pin.folio: pin.pins for pin in self.pins if pin.event in ("pin", "unpin")}
-        return Counter({folio: pins for folio, pins in last.items() if pins})
-
 
 def gup(events: Events, known: Known) -> Gup:
     """All of GUP; ``events``: in the order of ``seq``, at least probes and kinds of calls."""
     kinds = np.isin(events["kind"], (Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT))
-    kept = events[kinds & np.isin(events["id"], _ALL)]
+    kept = events[kinds & np.isin(events["id"], ALL)]
     reader = _Reader(known)
     tasks = Current(events).of(kept).tolist()
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d", "flags")
@@ -249,11 +156,11 @@ class _Reader:
             mm = values[0] if shift else 0
             start, pages, flags = values[shift : shift + 3]
             where = (record.seq, record.icount, record.pc, record.cpu, record.task)
-            frame.call = Call(*where, record.id, by, mm, start, pages, flags & _HALF)
+            frame.call = Call(*where, record.id, by, mm, start, pages, flags & HALF)
             self._gup.calls.append(frame.call)
-        elif record.id in (*_GRABS, *_ADDS, *_SINGLE, Function.gup_put_folio):
+        elif record.id in (*GRABS, *ADDS, *SINGLE, Function.gup_put_folio):
             frame.pin = self._pin(record, by, values)
-            if record.id not in _SINGLE:
+            if record.id not in SINGLE:
                 self._gup.pins.append(frame.pin)
         if record.id == Function.gup_put_folio and frame.pin:
             self._put(frames, frame.pin)
@@ -262,7 +169,7 @@ class _Reader:
     def _put(self, frames: list[_Frame], pin: Pin) -> None:
         for frame in frames:
             frame.puts += 1
-        if frames and frames[-1].id in _UNPINS and not self._gup.pin_flag:
+        if frames and frames[-1].id in UNPINS and not self._gup.pin_flag:
             self._gup.pin_flag = pin.flags
 
     def _pin(self, record: _Record, by: int, values: tuple[int, ...]) -> Pin:
@@ -270,16 +177,16 @@ class _Reader:
         folio, refs, flags = values[0], 1, 0
         match record.id:
             case Function.try_grab_page:
-                folio, flags = _head(values[0], values[2:4]), values[1]
+                folio, flags = head(values[0], values[2:4]), values[1]
             case Function.try_grab_folio | Function.try_grab_folio_fast:
-                folio, refs, flags = _head(values[0], values[3:5]), values[1], values[2]
+                folio, refs, flags = head(values[0], values[3:5]), values[1], values[2]
             case Function.gup_put_folio:
                 refs, flags = values[1], values[2]
             case Function.folio_add_pins | Function.unpin_user_folio:
                 refs = values[1]
             case Function.unpin_user_page:
-                folio = _head(values[0], values[1:3])
-        return Pin(*where, record.id, "", folio, refs & _HALF, flags & _HALF, by)
+                folio = head(values[0], values[1:3])
+        return Pin(*where, record.id, "", folio, refs & HALF, flags & HALF, by)
 
     def _exit(self, frame: _Frame, record: _Record) -> None:
         pin = frame.pin
@@ -287,17 +194,17 @@ class _Reader:
             self._jumps[record.task] = (frame.sp, frame.by)
         if frame.call:
             frame.call.end = record.seq
-            frame.call.result = (record.b & _HALF ^ 1 << 31) - (1 << 31)
-        elif pin and frame.id in (*_GRABS, *_SINGLE) and record.flags & Flag.TAIL:
+            frame.call.result = (record.b & HALF ^ 1 << 31) - (1 << 31)
+        elif pin and frame.id in (*GRABS, *SINGLE) and record.flags & Flag.TAIL:
             if not frame.puts:
                 self._tails[record.task] = _Tail(frame.id, record.a, pin)
-        elif pin and frame.id in _GRABS:
+        elif pin and frame.id in GRABS:
             self._grabbed(frame.id, pin, record.b)
-        elif pin and frame.id in _SINGLE and not frame.puts:
+        elif pin and frame.id in SINGLE and not frame.puts:
             self._gup.pins.append(pin)
         elif frame.id == Function.try_get_folio:
             tail = self._tails.get(record.task)
-            if tail and tail.sp == frame.sp and tail.id in _GRABS:
+            if tail and tail.sp == frame.sp and tail.id in GRABS:
                 del self._tails[record.task]
                 tail.pin.event = "" if record.b else "failed"
 
@@ -306,7 +213,7 @@ class _Reader:
         tail = self._tails.get(record.task)
         if tail is None:
             return
-        if tail.sp != record.a or record.id not in _INNER:
+        if tail.sp != record.a or record.id not in INNER:
             self._settle(record.task)
         elif record.id == Function.gup_put_folio:
             del self._tails[record.task]  # the same again, and there are its flags
@@ -314,22 +221,22 @@ class _Reader:
     def _settle(self, task: int) -> None:
         """The jump led to what is not recorded."""
         tail = self._tails.pop(task)
-        if tail.id in _SINGLE:
+        if tail.id in SINGLE:
             self._gup.pins.append(tail.pin)
         else:
             tail.pin.event = "unknown"
 
     def _grabbed(self, id: int, pin: Pin, result: int) -> None:
         if id == Function.try_grab_page:
-            self._true |= result & _HALF == 1
-            if not result & _HALF:
+            self._true |= result & HALF == 1
+            if not result & HALF:
                 self._zero.append(pin)
-            elif result & _HALF != 1:
+            elif result & HALF != 1:
                 pin.event = "failed"
         elif id == Function.try_grab_folio_fast or self._gives_folio:
             pin.event = "" if result else "failed"
         else:
-            pin.event = "failed" if result & _HALF else ""
+            pin.event = "failed" if result & HALF else ""
 
     @property
     def _gives_folio(self) -> bool:
@@ -339,8 +246,8 @@ class _Reader:
     def _name(self, pin: Pin) -> None:
         if pin.event:
             return
-        if pin.function in (*_ADDS, *_SINGLE):
-            pin.event = "pin" if pin.function in _ADDS else "unpin"
+        if pin.function in (*ADDS, *SINGLE):
+            pin.event = "pin" if pin.function in ADDS else "unpin"
             return
         back = pin.function == Function.gup_put_folio
         if self._gup.pin_flag and pin.flags & self._gup.pin_flag:
@@ -348,19 +255,5 @@ class _Reader:
         elif back:
             pin.event = "put"
         else:
-            wants = self._known.constants.get(GET, _HALF)
+            wants = self._known.constants.get(GET, HALF)
             pin.event = "get" if pin.flags & wants else "none"
-
-
-def _head(page: int, words: tuple[int, ...]) -> int:
-    """The head of a page, from the words that may name it (``_compound_head`` of page-flags.h).
-
-    A tail's word has bit 0 set: it is the head's address plus one, or a mask that makes the head's
-    address of the tail's, ones above zeros. A kernel that has no such word gives the page again.
-    """
-    for word in words:
-        if word & 1:
-            rest = ~word & _WORD & ~1
-            mask = rest & (rest + 2) == 0
-            return page & word & ~1 if mask else word - 1
-    return page

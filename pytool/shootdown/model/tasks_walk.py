@@ -97,17 +97,49 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
     """
     roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel", space.slots)}
     levels = user_levels or space.mmu.levels
-    pgds: dict[int, int] = {}
+    for mm, pgd, task in _mms(space, layout):
+        if pgd:
+            pa = space.translate(pgd)
+            label = f"mm {mm:#x}, pid {_number(space, task + layout.task_pid, 4)}"
+            roots.setdefault(pa, Root(pa, levels, "user", label, space.slots))
+    return list(roots.values())
+
+
+def address_spaces(space: KernelSpace, layout: Layout) -> dict[int, int]:
+    """Every mm_struct a task has or borrows: its VA, and the VA of its root table.
+
+    That of the kernel (``init_mm``) is none. Raises InconclusiveError as ``mm_roots`` does.
+    """
+    return {
+        mm: pgd for mm, pgd, _ in _mms(space, layout) if pgd and space.translate(pgd) != space.root
+    }
+
+
+def running(space: KernelSpace, layout: Layout, on_cpu: int, size: int) -> list[int]:
+    """Task numbers of all tasks that a CPU executes, idle tasks left out.
+
+    ``on_cpu`` and ``size``: offset and bytes of ``task_struct.on_cpu`` (``prepare_task()``,
+    ``finish_task()``, ``kernel/sched/core.c``), which had 4 and has 1. No idle task is in a list
+    but number 0's (``fork_idle()``).
+    """
+    found = tasks(space, layout)
+    next(found)
+    return [
+        _number(space, task + layout.task_pid, 4)
+        for task in found
+        if _number(space, task + on_cpu, size)
+    ]
+
+
+def _mms(space: KernelSpace, layout: Layout) -> Iterator[tuple[int, int, int]]:
+    """Every mm_struct once: its VA, the VA of its root table, and a task that has it."""
+    seen: set[int] = set()
     for task in tasks(space, layout):
         for member in (layout.task_mm, layout.task_active_mm):
             mm = space.word(task + member)
-            if mm and mm not in pgds:
-                pgds[mm] = pgd = space.word(mm + layout.mm_pgd)
-                if pgd:
-                    pa = space.translate(pgd)
-                    label = f"mm {mm:#x}, pid {_pid(space, task + layout.task_pid)}"
-                    roots.setdefault(pa, Root(pa, levels, "user", label, space.slots))
-    return list(roots.values())
+            if mm and mm not in seen:
+                seen.add(mm)
+                yield mm, space.word(mm + layout.mm_pgd), task
 
 
 def _list(space: KernelSpace, head: int) -> Iterator[int]:
@@ -124,6 +156,6 @@ def _list(space: KernelSpace, head: int) -> Iterator[int]:
     )
 
 
-def _pid(space: KernelSpace, va: int) -> int:
-    word = space.word(va & ~7)
-    return word >> (8 * (va & 7)) & 0xFFFFFFFF
+def _number(space: KernelSpace, va: int, size: int) -> int:
+    """The number of ``size`` bytes at ``va``, which lies in one 64-bit word."""
+    return space.word(va & ~7) >> 8 * (va & 7) & (1 << 8 * size) - 1

@@ -21,16 +21,20 @@ from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
+from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy, survey
 from shootdown.rules.stale_after_return import StaleAfterReturn
+from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.trace.schema import FlushOp, Kind
 from shootdown.trace.types import Events
 
 RULES: Final[tuple[type[Rule], ...]] = (
     StaleAfterReturn,
     AliasedTranslation,
+    FreeBeforeFlush,
+    TableFreeBeforeFlush,
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,

@@ -7,7 +7,7 @@ that are not loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from shootdown.vm.memory import GuestMemory
 _ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
 _KERNEL_ROOTS: Final = ("cr3", "TTBR1_EL1")
 """Those whose tables map the kernel."""
+_SHAPES: Final = ((4, SLOTS), (5, SLOTS), (3, SLOTS), (5, 16))
+"""Levels of the kernel's tables, and slots of its root: the last are those of 52-bit addresses."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Stand:
     registers: list[dict[str, int]]
 
 
+@dataclass(frozen=True)
+class Known:
+    """A kernel that was found in memory before."""
+
+    space: KernelSpace
+    slide: int
+    """Bytes that KASLR has added to its VAs."""
+
+
 async def take(guest: Guest) -> Stand:
     """Map the memory and read the root registers of a paused guest."""
     async with attach(guest) as gdb:
@@ -46,22 +57,32 @@ async def take(guest: Guest) -> Stand:
     return Stand(guest.memory(), registers)
 
 
-def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[str, Any]:
+def compare(
+    stand: Stand,
+    facts: KernelFacts,
+    arch: Arch,
+    run: RunDir,
+    known: Known | None = None,
+) -> dict[str, Any]:
     """Rebuild the tables from the trace, walk the memory, and tell how they differ.
 
-    Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
+    ``known`` is the kernel of ``facts`` where that need not be shown: a guest from a snapshot was
+    looked at when it was saved. Raises InfraError when the guest ran another kernel, and what the
+    trace's reader raises.
     """
     shadow, recorded = _rebuild(run, arch)
-    place = locate.find(stand.memory, facts)
-    slide = place.slide if place else 0
-    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts, slide=slide)
-    _check_recorded(recorded, slide, facts)
-    roots = _roots(stand, window, shadow, facts, arch, slide=slide)
+    if known is None:
+        place = locate.find(stand.memory, facts)
+        slide = place.slide if place else 0
+        spaces = _spaces(stand, shadow, arch)
+        known = Known(identity.check(stand.memory, spaces, facts, slide=slide), slide)
+    _check_recorded(recorded, known.slide, facts)
+    roots = _roots(stand, known.space, shadow, facts, arch, slide=known.slide)
     report: AuditReport = audit(shadow, stand.memory, roots, shadow.mmu)
     return {
         **asdict(report),
         "roots": len(roots),
-        "slide": slide,
+        "slide": known.slide,
         "inconsistencies": shadow.inconsistencies,
         "inconsistency_details": shadow.details,
     }
@@ -150,24 +171,31 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
     In user mode PTI's second roots and KPTI's trampoline are loaded, which do not map the kernel;
     then the trace's idea of the kernel's root is tried, and counts if the kernel is found there.
     """
+    more = [] if shadow.kernel_root is None else [shadow.kernel_root]
+    return loaded_spaces(stand, arch, (*_SHAPES, (shadow.kernel_levels, shadow.root_slots)), more)
+
+
+def loaded_spaces(
+    stand: Stand,
+    arch: Arch,
+    shapes: Sequence[tuple[int, int]] = _SHAPES,
+    more: Sequence[int] = (),
+) -> Iterator[KernelSpace]:
+    """Every way to read the kernel through the roots that the vCPUs have loaded.
+
+    ``shapes``: levels, and slots of the root. ``more``: PAs of further roots.
+    """
     values = [r[name] for r in stand.registers for name in _KERNEL_ROOTS if name in r]
-    for levels, slots in (
-        (4, SLOTS),
-        (5, SLOTS),
-        (3, SLOTS),
-        (shadow.kernel_levels, shadow.root_slots),
-    ):
+    for levels, slots in shapes:
         mmu = arch.mmu.for_levels(levels)
-        roots = [mmu.root(value) for value in values]
-        roots += [shadow.kernel_root] if shadow.kernel_root is not None else []
-        for root in dict.fromkeys(roots):
+        for root in dict.fromkeys([*(mmu.root(value) for value in values), *more]):
             yield KernelSpace(stand.memory, mmu, root, levels, slots)
 
 
 def layout(facts: KernelFacts, slide: int) -> Layout:
-    """Where this kernel keeps what the walk of its tasks reads. Raises InfraError.
+    """Where this kernel, moved by ``slide`` bytes, keeps what the walk of its tasks reads.
 
-    ``slide``: bytes that KASLR has added to every address.
+    Raises InfraError.
     """
 
     def task(member: str) -> int:

@@ -20,6 +20,7 @@ from shootdown.kernel import groups
 SCHEMA: Final = 1
 POLICIES: Final = ("wilcox", "glisse")
 THREADS: Final = ("multi", "single")
+SNAPSHOTS: Final = ("auto", "off")
 
 # Races want many attempts. Others repeat the same long and thorough walk.
 _RACES: Final = 200
@@ -66,6 +67,8 @@ class Experiment:
     """Change made to the kernel's text at run time, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
+    snapshot: str = "off"
+    """``auto``: start from a saved guest, which is made when there is none; ``off``: boot."""
     append: str = ""
     """Extra kernel arguments."""
     test_drop_store: int = 0
@@ -83,6 +86,7 @@ class Experiment:
         groups.named(self.events)
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
+        _one_of("snapshot", self.snapshot, SNAPSHOTS)
         for name, low, high in (
             ("iterations", 0, 10**9),
             ("seed", 0, 2**64 - 1),

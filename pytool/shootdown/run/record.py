@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import shootdown
@@ -23,17 +23,27 @@ from shootdown.errors import (
     UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel import groups, plan, plan_groups
+from shootdown.kernel import groups, plan, plan_groups, plan_resume
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.groups.base import Group
 from shootdown.loads import debian as load_packages
 from shootdown.loads import stress_ng
-from shootdown.run import artifacts, auditstage, directory, mutate, session, source
+from shootdown.run import (
+    artifacts,
+    auditstage,
+    directory,
+    mutate,
+    session,
+    snapshotstage,
+    source,
+    start,
+)
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
+from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
-from shootdown.vm import initramfs, swap
+from shootdown.vm import initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -44,16 +54,6 @@ Tell = Callable[[str], None]
 _KASLR = "kaslr"
 _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An experiment whose kernel and built files were found."""
-
-    experiment: Experiment
-    arch: Arch
-    facts: KernelFacts
-    config: GuestConfig
 
 
 def record(
@@ -70,8 +70,8 @@ def record(
     state = Session()
     try:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
-            prepared = prepare(experiment, run, Path(scratch), tell)
-            _write_command(prepared, run)
+            prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
+            write_command(prepared, run)
             asyncio.run(_record(prepared, run, state, tell, scene))
             _blame_disk(run)
     except ShootdownError as error:
@@ -180,7 +180,18 @@ def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
     return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
 
 
-def _write_command(prepared: Prepared, run: RunDir) -> None:
+def saved(prepared: Prepared, tell: Tell) -> Prepared:
+    """The same, to start from a snapshot if the experiment says so; it is made if need be."""
+    if prepared.experiment.snapshot == "off":
+        return prepared
+    if session.swap_of(prepared.experiment):
+        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
+    found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
+    return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
+
+
+def write_command(prepared: Prepared, run: RunDir) -> None:
+    """Write command.json and, for the plugin, its plan."""
     experiment, facts = prepared.experiment, prepared.facts
     if prepared.config.plugin:
         text = plan.make(
@@ -189,9 +200,12 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             ram_size=experiment.mem << 20,
             thread=experiment.thread,
             events=experiment.events,
+            slide=prepared.snapshot.slide if prepared.snapshot else None,
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
+        if found := prepared.snapshot:
+            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
@@ -211,6 +225,7 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             "types_from": facts.types_from,
         },
         "seed": experiment.seed,
+        "snapshot": prepared.snapshot.entry.name if prepared.snapshot else "",
         "profile": experiment.profile,
         "events": _groups(prepared),
         "workloads": experiment.workloads,
@@ -242,8 +257,6 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
 async def _record(
     prepared: Prepared, run: RunDir, state: Session, tell: Tell, scene: session.Scene | None
 ) -> None:
-    patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
-    before, after = (patches, ()) if prepared.config.start_paused else ((), patches)
     stand: auditstage.Stand | None = None
 
     async def stopped(guest: Guest) -> None:
@@ -256,8 +269,8 @@ async def _record(
             guest,
             prepared.experiment,
             state,
-            begin=lambda: mutate.apply(guest, prepared.facts, before),
-            ready=lambda: mutate.apply_moved(guest, prepared.facts, after),
+            begin=lambda: start.begin(guest, prepared),
+            ready=lambda: start.ready(guest, prepared),
             stopped=stopped,
             tell=tell,
             scene=scene,
@@ -268,8 +281,10 @@ async def _record(
 
 
 def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:
+    found = prepared.snapshot
+    known = snapshotstage.known_kernel(found, stand.memory, prepared.arch) if found else None
     try:
-        return auditstage.compare(stand, prepared.facts, prepared.arch, run)
+        return auditstage.compare(stand, prepared.facts, prepared.arch, run, known)
     except InconclusiveError as error:  # the trace can be checked all the same
         return {"error": str(error)}
 

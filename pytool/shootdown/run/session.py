@@ -115,7 +115,8 @@ async def _boot(
     hello = await guest.wait_ready(max(BOOT_SECONDS, experiment.timeout))
     session.release = hello.release
     session.boot_s = time.monotonic() - start
-    tell(f"booted {hello.release} in {session.boot_s:.1f} s")
+    how = "restored" if guest.config.incoming else "booted"
+    tell(f"{how} {hello.release} in {session.boot_s:.1f} s")
     await ready()
 
 

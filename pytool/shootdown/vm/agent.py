@@ -54,6 +54,8 @@ class Agent:
         self._peer: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         self._server: asyncio.Server | None = None
         self._pending: str | None = None
+        self.said: Hello | None = None
+        """The agent's first words, when they are known already."""
 
     async def listen(self, path: Path) -> None:
         """Listen on a unix socket, before QEMU starts."""
@@ -70,7 +72,9 @@ class Agent:
         await asyncio.shield(self._peer)
 
     async def ready(self) -> Hello:
-        """Wait for the agent's first words."""
+        """Wait for the agent's first words; they were said before in a guest that was restored."""
+        if self.said is not None:
+            return self.said
         while True:
             word, rest = await self._receive()
             if word == "ready":

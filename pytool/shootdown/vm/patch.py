@@ -37,6 +37,15 @@ async def patch_text(
     await guest.resume()
 
 
+def differs(patch: Patch, found: bytes) -> InfraError:
+    """The error to raise when the text is not what the patch expects."""
+    expected = " or ".join(old.hex(" ") for old in patch.old)
+    return InfraError(
+        f"the kernel text at VA {patch.va:#x} is {found.hex(' ')}, not {expected}: "
+        f"this patch is for another kernel"
+    )
+
+
 async def patch_memory(guest: Guest, patches: Sequence[Patch], pa: Callable[[int], int]) -> None:
     """Change the text of a PAUSED guest in its RAM, whatever its CPUs have mapped.
 
@@ -64,11 +73,7 @@ async def _run_to(gdb: Gdb, va: int) -> None:
 async def _apply(gdb: Gdb, patch: Patch, address: int) -> None:
     found = await gdb.read_memory(address, len(patch.new))
     if found not in patch.old:
-        expected = " or ".join(old.hex(" ") for old in patch.old)
-        raise InfraError(
-            f"the kernel text at VA {patch.va:#x} is {found.hex(' ')}, not {expected}: "
-            f"this patch is for another kernel"
-        )
+        raise differs(patch, found)
     await gdb.write_memory(address, patch.new)
     if await gdb.read_memory(address, len(patch.new)) != patch.new:
         raise InfraError(f"the kernel text at VA {patch.va:#x} did not change")

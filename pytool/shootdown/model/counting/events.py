@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from shootdown.kernel.groups.faults import RESULTS
 from shootdown.model import faults, pins, vma_locks, vmas
 from shootdown.model.current import Current
 from shootdown.model.known import Known
@@ -24,8 +23,9 @@ from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
-_FUNCTIONS: Final = range(120, 240)
+_FUNCTIONS: Final = (*range(120, 180), *range(210, 240))
 """Numbers of the functions of these groups (``trace.functions``)."""
+_RESULTS: Final = "vm_fault_reason."
 UNCOUNTED: Final = ("vm_area_free_rcu_cb", "gup_put_folio", "try_get_folio")
 """What an interrupt may do in the task's place, of whatever was freed before; and what a compiler
 may have put into its callers. Of these each beginning must have its end (``unpaired``)."""
@@ -133,8 +133,9 @@ class _Counter:
             )
             tries = " ".join(lock if ok else f"{lock}-" for lock, ok in fault.tries)
             self.count(fault.seq, fault.task, f"fault {' '.join(access)} {tries}")
+        results = [path for path in known.constants if path.startswith(_RESULTS)]
         for attempt in found.attempts:
-            result = known.bits(attempt.result, RESULTS, "VM_FAULT_") or "0"
+            result = known.bits(attempt.result, results, "VM_FAULT_") or "0"
             where = "fault" if attempt.fault else "gup"
             self.count(attempt.seq, attempt.task, f"attempt {where} {result}")
 
@@ -150,7 +151,7 @@ class _Counter:
     def records(self, events: Events) -> None:
         """The records themselves, of functions and of births."""
         calls = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT))
-        calls &= np.isin(events["id"], list(_FUNCTIONS))
+        calls &= np.isin(events["id"], _FUNCTIONS)
         births = events["kind"] == Kind.WATCH_INIT
         kept = events[calls | births]
         columns = (kept[name].tolist() for name in ("kind", "id", "seq"))
