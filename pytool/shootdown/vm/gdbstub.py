@@ -95,10 +95,6 @@ class GdbStub:
             values[name] = int.from_bytes(data, "little")
         return values
 
-    def has(self, register: str) -> bool:
-        """Whether the stub has a register of that name."""
-        return register in self._registers
-
     async def memory(self, vcpu: int, va: int, size: int) -> bytes:
         """Up to ``size`` bytes from a VA, translated as the vCPU would now.
 
