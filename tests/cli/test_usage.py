@@ -219,3 +219,17 @@ def test_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     )
     os.close(write)
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_a_defect_does_not_look_like_a_violation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("shootdown.cli.explain.execute", broken)
+    assert main(["explain", "stale-after-return"]) == 3
+    said = one_sentence(capsys.readouterr().err)
+    assert "defect of shootdown: ZeroDivisionError in test_usage.py" in said
+    assert main(["--debug", "explain", "stale-after-return"]) == 3
+    assert "Traceback" in capsys.readouterr().err
