@@ -19,9 +19,11 @@ from shootdown.cli import (
     build_kernel,
     check,
     ci,
+    demo,
     doctor,
     explain,
     fetch,
+    race,
     record,
     report,
     run,
@@ -29,8 +31,8 @@ from shootdown.cli import (
 from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, ci, bisect, record, check, report),
-    *(explain, fetch, build_kernel, doctor),
+    *(run, race, ci, bisect, record, check, report),
+    *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
