@@ -106,6 +106,8 @@ class Group:
     extra: Callable[[KernelFacts], Iterator[str]] | None = None
     """Further lines of the plan. Raises InfraError when the kernel lacks what they need: the group
     is refused. Lines that several groups give alike are in the plan once."""
+    more_watches: tuple[Watch, ...] = ()
+    """Words that ``extra`` has watched."""
     more_members: tuple[str, ...] = ()
     """Members that ``extra`` and actions look up."""
     needs: tuple[tuple[str, ...], ...] = ()
