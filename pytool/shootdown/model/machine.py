@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from shootdown import arch as arches
 from shootdown.model import stream
-from shootdown.model.callstack import CallStacks, stack_log2
+from shootdown.model.callstack import stack_log2
+from shootdown.model.stacks import ThinStacks
 from shootdown.model.entries import Reason, Stale, Superseded
 from shootdown.model.listener import HOOKS, Listener
 from shootdown.model.pagetables import observed_pages, span_of
@@ -41,17 +42,19 @@ class Machine:
         """Invalidations by FlushOp."""
         self.pages: list[int] = []
         """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
-        self.calls: Final = CallStacks()
+        self.calls: Final = ThinStacks(lambda: self._event if self._thin else None)
         """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
-        self.sequel = stream.Sequel(stream.NONE)
-        """Looks ahead in the events of ``run``."""
-        self._now = 0
+        self.sequel = stream.Sequel(stream.whole(stream.NONE))
+        """Looks ahead in the events."""
+        self._event: Event | None = None
+        self._thin: stream.Thin | None = None
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
         self._listeners: list[Listener] = list(listeners)
-        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        self._selection = stream.Selection(())
+        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {}
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -85,15 +88,41 @@ class Machine:
 
     def run(self, events: Events) -> None:
         """Feed a whole trace, in the order of ``seq``."""
-        self._hooks = {name: self._hearers(name) for name in HOOKS}
-        self.sequel = stream.Sequel(events)
-        self.pages = observed_pages(events)
-        self.calls.stack_bytes = 1 << stack_log2(events)
-        self._tell("begun", events)
+        self.begin(observed_pages(events), stack_log2(events))
+        self.tell_begun(events)
+        self.feed(stream.whole(events))
+
+    def begin(self, pages: list[int], stack_log2: int, thin: stream.Thin | None = None) -> None:
+        """Get ready for a trace, when all listeners are there.
+
+        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes,
+        ``thin`` what leaves out more events than ``stream.Selection`` does.
+        """
+        self._hooks = {name: tuple(self._hearers(name)) for name in HOOKS}
+        self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
-        for event in stream.stream(events, self._handlers, {*words, *stream.WORDS}):
-            self._now = event.seq
-            self._handlers[event.kind](event)
+        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self.pages = pages
+        self.calls.stack_bytes = 1 << stack_log2
+
+    @property
+    def history(self) -> frozenset[Kind]:
+        """Kinds of events that ``tell_begun`` wants."""
+        listeners = [x for x in self._listeners if type(x).begun is not Listener.begun]
+        return frozenset(kind for x in listeners if x.armed for kind in x.history)
+
+    def tell_begun(self, events: Events) -> None:
+        """Tell listeners of all the events to come, of ``history`` at least."""
+        self._tell("begun", events)
+
+    def feed(self, window: stream.Window) -> None:
+        """Take in the next piece of the trace."""
+        self.sequel = stream.Sequel(window)
+        self.calls.begin(window)
+        handlers = self._handlers
+        for event in self._selection.events(window):
+            self._event = event
+            handlers[event.kind](event)
 
     def can_use(self, cpu: int, tag: int) -> bool:
         """Whether user code could make the CPU use an entry of the tag as things are.
@@ -109,7 +138,8 @@ class Machine:
     def _turns_lazy(self, cpu: int) -> bool:
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        event = self.sequel.next_of(cpu, self._now)
+        now = self._event.seq if self._event else 0
+        event = self.sequel.next_of(cpu, now)
         return (
             event is not None
             and (event.kind, event.id) == (Kind.WATCH, Watch.IS_LAZY)
