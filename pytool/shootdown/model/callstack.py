@@ -98,8 +98,8 @@ class CallStacks:
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
         state = self._cpu(cpu)
-        frames = self._frames.get(state.base, [])
-        return tuple(function for function, _ in (*frames, *state.interrupt))
+        frames = [*self._frames.get(state.base, ()), *state.interrupt]
+        return tuple([function for function, _ in frames])
 
     def _on(self, cpu: int, sp: int) -> list[Frame]:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""
@@ -110,7 +110,10 @@ class CallStacks:
         return self._frames.setdefault(state.base, [])
 
     def _cpu(self, number: int) -> _Cpu:
-        return self._cpus.setdefault(number, _Cpu())
+        found = self._cpus.get(number)
+        if found is None:
+            found = self._cpus[number] = _Cpu()
+        return found
 
 
 class Timeline:

@@ -139,11 +139,12 @@ class Machine:
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
         now = self._event.seq if self._event else 0
-        event = self.sequel.next_of(cpu, now)
+        event = self.sequel.row(cpu, now)
         return (
             event is not None
-            and (event.kind, event.id) == (Kind.WATCH, Watch.IS_LAZY)
-            and bool(event.c)
+            and event["kind"] == Kind.WATCH
+            and event["id"] == Watch.IS_LAZY
+            and bool(event["c"])
         )
 
     def mm(self, root: int) -> int:
@@ -187,8 +188,10 @@ class Machine:
     def _pte_write(self, event: Event) -> None:
         root = self.space.root_of(event.a)
         if root:
-            self._tell("stored", root, event)
-            self._take_away(root, event)
+            for hear in self._hooks["stored"]:
+                hear(root, event)
+            if event.b:
+                self._take_away(root, event)
         self.space.apply(event)
         mmu = self.arch.mmu
         if mmu.valid(event.c, event.level):
@@ -244,10 +247,17 @@ class Machine:
             self.records.add(stale)
         if task.call is not None:
             task.call.took.append(what)
-        self._tell("superseded", what, stales)
+        for hear in self._hooks["superseded"]:
+            hear(what, stales)
 
     def _install(self, root: int, leaf: Leaf, event: Event) -> None:
         # E15, M6: what was cleared and comes back was never gone; when narrower, it was narrowed.
+        if self.records.any():
+            self._bring_back(root, leaf, event)
+        for hear in self._hooks["installed"]:
+            hear(root, leaf, event)
+
+    def _bring_back(self, root: int, leaf: Leaf, event: Event) -> None:
         back: dict[Superseded, list[Stale]] = {}
         for stale in self.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             what = stale.what
@@ -261,7 +271,6 @@ class Machine:
             what.restored = True
             self.records.drop(stales)
             self._tell("restored", what, stales, event)
-        self._tell("installed", root, leaf, event)
 
     # CPUs.
 

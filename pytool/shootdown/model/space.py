@@ -20,6 +20,7 @@ from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
 _SLOT: Final = 8
+_STORES: Final = (Kind.PTE_WRITE, Kind.TABLE_SLOT)
 
 
 class Leaf(NamedTuple):
@@ -51,9 +52,10 @@ class Space:
 
     def apply(self, event: Event) -> None:
         """Follow a ROOT_LEARN, TABLE_LINK, TABLE_SLOT, TABLE_UNLINK, ROOT_FORGET or PTE_WRITE."""
+        if event.kind in _STORES:
+            self._store(event)
+            return
         match event.kind:
-            case Kind.PTE_WRITE | Kind.TABLE_SLOT:
-                self._store(event)
             case Kind.ROOT_LEARN:
                 self._tables[event.b] = _Table(event.d or event.b, 0, event.level)
             case Kind.TABLE_LINK:
@@ -110,10 +112,14 @@ class Space:
         if table is None:
             return
         index = event.a % PAGE_SIZE // _SLOT
-        self._count(table.slots.pop(index, 0), table.level, -1)
+        old = table.slots.pop(index, 0)
         if event.c:
             table.slots[index] = event.c
-            self._count(event.c, table.level, 1)
+        if table.level == 1:
+            if old:
+                self._count(old, 1, -1)
+            if event.c:
+                self._count(event.c, 1, 1)
 
     def _forget(self, pa: int) -> None:
         table = self._tables.pop(pa, None)
@@ -124,6 +130,8 @@ class Space:
     def _count(self, entry: int, level: int, by: int) -> None:
         if level == 1 and self._mmu.leaf(entry, 1):
             page = self._mmu.target(entry, 1)
-            self.mapped[page] += by
-            if not self.mapped[page]:
+            count = self.mapped.get(page, 0) + by
+            if count:
+                self.mapped[page] = count
+            else:
                 del self.mapped[page]

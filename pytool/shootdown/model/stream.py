@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from shootdown.trace.types import Events
 NONE: Final = np.zeros(0, DTYPE)
 """No events."""
 
+_NO_NUMBERS: Final = np.zeros(0, np.uint64)
 _CHUNK: Final = 1 << 16
 _SIGN: Final = np.uint64(63)
 _VA: Final = (
@@ -167,15 +168,22 @@ class Sequel:
 
     def next_of(self, cpu: int, seq: int) -> Event | None:
         """The vCPU's first record after ``seq``, if there is one."""
-        seqs, row = self._seq.get(cpu), None
-        at = 0 if seqs is None else int(seqs.searchsorted(np.uint64(seq), side="right"))
-        before = self._window.before.get(cpu, 0) if seqs is None or not at else int(seqs[at - 1])
-        if seqs is not None and at < len(seqs):
-            row = self._window.parts[cpu][at]
-        else:
-            ahead = self._window.ahead.get(cpu, NONE)
-            row = ahead[0] if len(ahead) else None
-        return None if row is None else Event._make((*row.item(), before))
+        row = self.row(cpu, seq)
+        if row is None:
+            return None
+        seqs = self._seq.get(cpu, _NO_NUMBERS)
+        at = int(seqs.searchsorted(np.uint64(seq), side="right"))
+        before = int(seqs[at - 1]) if at else self._window.before.get(cpu, 0)
+        return Event._make((*row.item(), before))
+
+    def row(self, cpu: int, seq: int) -> np.void | None:
+        """The same as the trace has it."""
+        part = self._window.parts.get(cpu, NONE)
+        at = int(self._seq.get(cpu, _NO_NUMBERS).searchsorted(np.uint64(seq), side="right"))
+        if at < len(part):
+            return cast(np.void, part[at])
+        ahead = self._window.ahead.get(cpu, NONE)
+        return cast(np.void, ahead[0]) if len(ahead) else None
 
     def next_of_others(self, cpu: int, seq: int) -> Iterator[Event]:
         """The first record after ``seq`` of every vCPU but ``cpu``."""
