@@ -20,7 +20,7 @@ import numpy.typing as npt
 from shootdown.model import locks
 from shootdown.model.chain import Step, chain
 from shootdown.model.locks import Move
-from shootdown.model.parts import Parts
+from shootdown.trace.parts import Parts
 from shootdown.trace.schema import DTYPE, Kind, Watch
 from shootdown.trace.types import Events
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.model.parts import Parts, split
+from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Watch
 from shootdown.trace.types import Events
 

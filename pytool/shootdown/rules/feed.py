@@ -8,7 +8,9 @@ the same report.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -20,11 +22,15 @@ from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
-from shootdown.model.parts import PIECE, Parts, pieces, split
+from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.model.stream import NONE, Trace, Window, whole
 from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.types import Events
+
+
+_COLLECT: Final = 200_000
+"""New objects after which the garbage collector looks for cycles."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,9 @@ class Feed:
     def __init__(self, trace: Trace, how: How = FAST) -> None:
         self._how = how
         self._trace = trace
-        per_cpu = getattr(trace, "per_cpu", None)
-        self._parts: Parts = split(trace.events()) if per_cpu is None else dict(enumerate(per_cpu))
+        self._parts: Parts = (
+            dict(enumerate(trace.per_cpu)) if isinstance(trace, Files) else split(trace.events())
+        )
 
     def survey(self, arch: str, policy: Policy) -> tuple[Overview, Scene]:
         """What has to be known beforehand."""
@@ -70,17 +77,17 @@ class Feed:
         if machine.history:
             machine.tell_begun(self._of_kinds(sorted(machine.history)))
         counter = LockTally(known.own)
-        for window in windows(self._pieces(), self._parts):
-            machine.feed(window)
-            counter.feed(window.parts)
+        with _few_collections():
+            for window in windows(self._pieces(), self._parts):
+                machine.feed(window)
+                counter.feed(window.parts)
         return counter.finish()
 
     def _pieces(self) -> Iterator[Parts]:
-        release = getattr(self._trace, "release", None)
         for parts in pieces(self._parts, self._how.piece):
             yield parts
-            if release:
-                release()
+            if isinstance(self._trace, Files):
+                self._trace.release()
 
     def _of_kinds(self, kinds: list[int]) -> Events:
         chosen = [
@@ -88,6 +95,17 @@ class Feed:
         ]
         events = np.concatenate([NONE, *chosen])
         return events[np.argsort(events["seq"], kind="stable")]
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    # The model makes many objects that live for a moment, and hardly any cycles.
+    threshold = gc.get_threshold()
+    gc.set_threshold(_COLLECT, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
 
 
 def windows(cut: Iterator[Parts], parts: Parts) -> Iterator[Window]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ PIECE: Final = 1 << 18
 """Events in a piece, about."""
 
 
+@runtime_checkable
 class Files(Protocol):
     """A trace whose files are mapped into memory (``trace.reader.Trace``)."""
 
