@@ -1,6 +1,7 @@
 """The fast checker and the reference must say the same, of anything and in pieces of any size."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -84,7 +85,6 @@ class Guest(RuleBasedStateMachine):
             f"d={VA + 4096 * page:#x} level=1",
         )
         self.entries[page] = new
-
 
     @rule(cpu=CPUS, page=PAGES, frame=FRAMES, write=booleans())
     def use(self, cpu, page, frame, write):
@@ -174,7 +174,7 @@ class Guest(RuleBasedStateMachine):
 class X86Guest(Guest):
     arch = "x86_64"
     mm = 0xFFFF888000AA0000
-    numbers = {"munmap": 11, "mprotect": 10, "mmap": 9, "getpid": 39, "fork": 57}
+    numbers: ClassVar = {"munmap": 11, "mprotect": 10, "mmap": 9, "getpid": 39, "fork": 57}
 
     def entry(self, frame, write):
         return 0x50065 + 4096 * frame + 2 * write
@@ -193,7 +193,7 @@ class X86Guest(Guest):
 class Arm64Guest(Guest):
     arch = "arm64"
     mm = 0xFFFF000000AA0000
-    numbers = {"munmap": 215, "mprotect": 226, "mmap": 222, "getpid": 172, "fork": 220}
+    numbers: ClassVar = {"munmap": 215, "mprotect": 226, "mmap": 222, "getpid": 172, "fork": 220}
 
     def entry(self, frame, write):
         return 0x50F43 + 4096 * frame + 0x80 * (not write)

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from shootdown import arch as architectures
+from shootdown.bench import checkers
 from shootdown.bench.ratio import Figure, figure, ratios, table
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.kernel.groups import GROUPS
@@ -117,6 +118,8 @@ def main() -> int:
             for arch in chosen:
                 figures |= _measure(arch, options.kernel, options.pairs, Path(scratch))
                 figures |= _groups(arch, options.kernel, options.group_pairs, Path(scratch))
+            _tell("both checkers on a synthetic trace")
+            figures |= checkers.measure(Path(scratch))
     except ShootdownError as error:
         print(f"shootdown: error: {error}", file=sys.stderr)
         return int(error.exit_code)

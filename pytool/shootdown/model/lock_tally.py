@@ -32,6 +32,7 @@ _FLAGS: Final = locks.WAITERS | locks.HANDOFF
 
 Own = frozenset[tuple[int, int]]
 _Values = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -52,7 +53,8 @@ def of_locks(part: Events) -> Events:
     """The events of a part that are about mmap_locks."""
     kind = part["kind"]
     at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
-    return part[at[part["id"][at] == Watch.MMAP_LOCK]]
+    mine: Events = part[at[part["id"][at] == Watch.MMAP_LOCK]]
+    return mine
 
 
 def readers_own(part: Events) -> Own:
@@ -154,9 +156,6 @@ def _values(life: Events) -> tuple[_Values, Mask]:
     fits: Mask = (raw == old) | ((raw == new) & ((raw ^ old) & ~_FLAGS == 0))
     fits[0] = True
     return old, fits
-
-
-Mask = npt.NDArray[np.bool_]
 
 
 def _easy(old: _Values, new: _Values, delta: _Values) -> Mask:

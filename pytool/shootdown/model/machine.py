@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from shootdown import arch as arches
 from shootdown.model import stream
 from shootdown.model.callstack import stack_log2
-from shootdown.model.stacks import ThinStacks
 from shootdown.model.entries import Reason, Stale, Superseded
-from shootdown.model.listener import HOOKS, Listener
+from shootdown.model.listener import Listener
 from shootdown.model.pagetables import observed_pages, span_of
 from shootdown.model.space import Leaf, Space
+from shootdown.model.speaker import Speaker
+from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
 from shootdown.model.tlb import Records, Tlb
@@ -29,10 +30,11 @@ from shootdown.trace.types import Events
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
 
-class Machine:
+class Machine(Speaker):
     """The whole model. Raises UsageError for an unknown architecture."""
 
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
+        super().__init__(listeners)
         self.arch: Final = arches.get(arch)
         self.space: Final = Space(self.arch.mmu)
         self.records: Final = Records()
@@ -52,9 +54,7 @@ class Machine:
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
-        self._listeners: list[Listener] = list(listeners)
         self._selection = stream.Selection(())
-        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {}
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -82,10 +82,6 @@ class Machine:
         """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
         return self._phases[0] if self._phases else ""
 
-    def listen(self, listener: Listener) -> None:
-        """Add a listener; all hear of an event in the order they were added."""
-        self._listeners.append(listener)
-
     def run(self, events: Events) -> None:
         """Feed a whole trace, in the order of ``seq``."""
         self.begin(observed_pages(events), stack_log2(events))
@@ -98,22 +94,12 @@ class Machine:
         ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes,
         ``thin`` what leaves out more events than ``stream.Selection`` does.
         """
-        self._hooks = {name: tuple(self._hearers(name)) for name in HOOKS}
+        self._hook()
         self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
         self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
-
-    @property
-    def history(self) -> frozenset[Kind]:
-        """Kinds of events that ``tell_begun`` wants."""
-        listeners = [x for x in self._listeners if type(x).begun is not Listener.begun]
-        return frozenset(kind for x in listeners if x.armed for kind in x.history)
-
-    def tell_begun(self, events: Events) -> None:
-        """Tell listeners of all the events to come, of ``history`` at least."""
-        self._tell("begun", events)
 
     def feed(self, window: stream.Window) -> None:
         """Take in the next piece of the trace."""
@@ -162,14 +148,6 @@ class Machine:
             and mmu.target(old, level) == mmu.target(new, level)
             and mmu.permits(old, level) <= mmu.permits(new, level)
         )
-
-    def _hearers(self, name: str) -> list[Callable[..., None]]:
-        silent = getattr(Listener, name)
-        return [getattr(x, name) for x in self._listeners if getattr(type(x), name) is not silent]
-
-    def _tell(self, hook: str, *args: Any) -> None:
-        for hear in self._hooks[hook]:
-            hear(*args)
 
     # Page tables.
 

@@ -91,8 +91,9 @@ def quiet_calls(part: Events, wanted: Mask, shift: np.uint64) -> Mask:
         if keep.all():
             break
         at, kind, function, sp = at[keep], kind[keep], function[keep], sp[keep]
-    calls[at] = False
-    return calls
+    quiet: Mask = calls & wanted
+    quiet[at] = False
+    return quiet
 
 
 def _without_quiet(kind: _Short, function: _Short, sp: _Words, shift: np.uint64) -> Mask:

@@ -23,7 +23,7 @@ from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.feed import FAST, Feed, How
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
-from shootdown.rules.scene import Policy, survey
+from shootdown.rules.scene import Policy
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.trace.schema import FlushOp
 
@@ -136,9 +136,7 @@ def _loud_first(name: str) -> tuple[bool, str]:
     return name != "mmap(MAP_FIXED)", name
 
 
-def _coverage(
-    machine: Machine, calls: _Calls, history: Tally, mismatches: int
-) -> dict[str, int]:
+def _coverage(machine: Machine, calls: _Calls, history: Tally, mismatches: int) -> dict[str, int]:
     names = {int(op): op.name.lower() for op in FlushOp}
     found: Counter[str] = Counter(calls.counts)
     for op, count in machine.flushes.items():

@@ -22,12 +22,11 @@ from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
-from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.model.stream import NONE, Trace, Window, whole
 from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
+from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
-
 
 _COLLECT: Final = 200_000
 """New objects after which the garbage collector looks for cycles."""
@@ -91,7 +90,9 @@ class Feed:
 
     def _of_kinds(self, kinds: list[int]) -> Events:
         chosen = [
-            part[np.isin(part["kind"], kinds)] for parts in self._pieces() for part in parts.values()
+            part[np.isin(part["kind"], kinds)]
+            for parts in self._pieces()
+            for part in parts.values()
         ]
         events = np.concatenate([NONE, *chosen])
         return events[np.argsort(events["seq"], kind="stable")]
