@@ -4,19 +4,22 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest test lint bench matrix plugin guest clean
+.PHONY: help setup check-guest check-guest-full test lint bench matrix kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
 
 help:
 	@echo 'make check-guest   check a kernel under load on every architecture'
-	@echo '                   [KERNEL=debian:6.12|image|tree] [ARCH=x86_64|arm64|all]'
-	@echo '                   [WORKLOAD=glob] [JOBS=n] [OUT=dir]'
+	@echo '                   [KERNEL=debian:6.12|built:6.12|image|tree] [ARCH=x86_64|arm64|all]'
+	@echo '                   [WORKLOAD=glob] [PROFILE=name,...] [JOBS=n] [OUT=dir]'
+	@echo 'make check-guest-full  the same, and stress-ng from Debian packages: each stressor alone'
+	@echo '                   [LOAD=stress-ng:glob] [SECONDS=n], and all of the above'
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
+	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
 
@@ -62,6 +65,11 @@ option = $(if $($(1)),--$(2) '$($(1))')
 
 check-guest: setup $(BUILT)
 	$(BIN)/shootdown ci $(call option,KERNEL,kernel) $(call option,ARCH,arch) \
+		$(call option,WORKLOAD,workload) $(call option,PROFILE,profile) $(call option,JOBS,jobs) $(call option,OUT,out)
+
+check-guest-full: setup $(BUILT)
+	$(BIN)/shootdown ci --load '$(or $(LOAD),stress-ng:*)' $(call option,SECONDS,seconds) \
+		$(call option,KERNEL,kernel) $(call option,ARCH,arch) $(call option,PROFILE,profile) \
 		$(call option,WORKLOAD,workload) $(call option,JOBS,jobs) $(call option,OUT,out)
 
 test: lint $(BUILT)
@@ -80,6 +88,10 @@ bench: setup $(BUILT)
 
 matrix: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.matrix
+
+kernels: setup
+	@images/setup/packages kernel
+	$(BIN)/shootdown build-kernel $(if $(KERNEL),'$(KERNEL)') $(call option,ARCH,arch)
 
 clean:
 	rm -rf build bench.json .mypy_cache .pytest_cache .ruff_cache

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -21,7 +22,7 @@
 #include "request.h"
 #include "workload.h"
 
-enum { MAX_LINE = 4096, MAX_WORDS = 64 };
+enum { MAX_LINE = 4096, MAX_WORDS = 64, MAX_SHOWN = 500 };
 
 /* Wait for @child, reaping the orphans that init inherits. Returns 0..255 or 128 + signal. */
 static int wait_for(pid_t child)
@@ -103,6 +104,33 @@ static void command_exec(char **words)
 		start_and_wait("exec", words[0], words, false);
 }
 
+/* As `exec`, but the phase and the answer go by a name of the host's choice. */
+static void command_load(char **words)
+{
+	if (!words[0] || !words[1])
+		say("error load: needs NAME PATH [ARG...]");
+	else
+		start_and_wait(words[0], words[1], words + 1, false);
+}
+
+/* What is beyond MAX_SHOWN lines is left out: a file is a guest's word, and may be endless. */
+static void command_show(char **words)
+{
+	char line[512];
+	FILE *file = words[0] ? fopen(words[0], "re") : NULL;
+
+	if (!file) {
+		say("error show: %s", words[0] ? strerror(errno) : "needs PATH");
+		return;
+	}
+	for (int i = 0; i < MAX_SHOWN && fgets(line, sizeof(line), file); i++) {
+		line[strcspn(line, "\n")] = '\0';
+		say("line %s", line);
+	}
+	fclose(file);
+	say("end");
+}
+
 static void command_list(char **words)
 {
 	(void)words;
@@ -115,9 +143,8 @@ static const struct {
 	const char *name;
 	void (*obey)(char **words);
 } commands[] = {
-	{ "run", command_run },
-	{ "exec", command_exec },
-	{ "list", command_list },
+	{ "run", command_run },	  { "exec", command_exec }, { "load", command_load },
+	{ "show", command_show }, { "list", command_list },
 };
 
 static void obey(char **words)
@@ -128,7 +155,8 @@ static void obey(char **words)
 			return;
 		}
 	}
-	say("error `%.40s` is not a command; there are run, exec, list and quit", words[0]);
+	say("error `%.40s` is not a command; there are run, exec, load, show, list and quit",
+	    words[0]);
 }
 
 /* Split @line at blanks into @words, ended by NULL. Returns false when there are too many. */

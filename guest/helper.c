@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * `init WORD [ARG]`: bad endings on demand, so that the host's handling of them can be tested on
- * a real guest (`exec /init panic`); `serve TTY`, the agent's loop without the machine; and `job`,
- * by which the agent starts a workload.
+ * a real guest (`exec /init panic`); `swapon DEVICE`; `serve TTY`, the agent's loop without the
+ * machine; and `job`, by which the agent starts a workload.
  */
 #include "helper.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/swap.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -94,14 +95,23 @@ static int touch(const char *pages)
 	return 0;
 }
 
+/* Use the block device @path, which the host gave a swap header, as swap. */
+static int swap_on(const char *path)
+{
+	if (!swapon(path, 0))
+		return 0;
+	fprintf(stderr, "init: cannot swap to %s: %s\n", path, strerror(errno));
+	return 2;
+}
+
 static const struct {
 	const char *word;
 	int arguments;
 	int (*help)(const char *argument);
 } helpers[] = {
-	{ "serve", 1, serve }, { "exit", 1, end_with }, { "signal", 1, die_of },
-	{ "panic", 0, panic }, { "hang", 0, hang },	{ "flood", 1, flood },
-	{ "touch", 1, touch },
+	{ "serve", 1, serve }, { "exit", 1, end_with },	 { "signal", 1, die_of },
+	{ "panic", 0, panic }, { "hang", 0, hang },	 { "flood", 1, flood },
+	{ "touch", 1, touch }, { "swapon", 1, swap_on },
 };
 
 int helper_main(int argc, char **argv)
@@ -112,6 +122,6 @@ int helper_main(int argc, char **argv)
 		if (!strcmp(helpers[i].word, argv[1]) && argc == 2 + helpers[i].arguments)
 			return helpers[i].help(argv[2]);
 	fprintf(stderr, "usage: init serve TTY | exit STATUS | signal NUMBER | panic | hang |"
-			" flood LINES | touch PAGES\n");
+			" flood LINES | touch PAGES | swapon DEVICE\n");
 	return 2;
 }

@@ -9,12 +9,13 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_tables, fork_cow, ipis, madvise_dontneed,
-	map_fixed, mprotect_flip, mremap_move, munmap_remap;
+extern const struct workload churn, counting, counting_events, counting_tables, fork_cow, ipis,
+	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap;
 
 const struct workload *const workloads[] = {
-	&churn,	    &counting,	    &counting_tables, &fork_cow,     &ipis, &madvise_dontneed,
-	&map_fixed, &mprotect_flip, &mremap_move,     &munmap_remap, NULL,
+	&churn,		&counting,    &counting_events,	 &counting_tables,
+	&fork_cow,	&ipis,	      &madvise_dontneed, &map_fixed,
+	&mprotect_flip, &mremap_move, &munmap_remap,	 NULL,
 };
 
 static const char *running = "init";

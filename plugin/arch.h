@@ -31,13 +31,16 @@ struct sd_arch {
 	const char *target;	 /* as QEMU says it */
 	const char *const *regs; /* gdb's names, NULL ends */
 	uint8_t args[4];	 /* registers of a mark's arguments */
+	uint8_t roots[2];	 /* registers that hold translation roots, SD_NO_REG for none */
 	uint8_t percpu[2];	 /* registers of which one holds this CPU's per-CPU offset */
 
 	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
 	/* About to run an SD_INSN_EXEC instruction; may read registers. */
 	void (*exec)(unsigned cpu, const struct sd_insn *insn);
-	/* Recording starts: report roots, and how deep root tables are. */
+	/* Recording starts: find out how deep root tables are. */
 	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
+	/* Recording starts, and a vCPU has @value in one of its root registers. */
+	void (*loaded)(unsigned cpu, unsigned reg, uint64_t value);
 
 	bool (*is_table)(uint64_t entry, unsigned level);
 	bool (*is_leaf)(uint64_t entry, unsigned level); /* valid, and maps memory */
@@ -47,6 +50,7 @@ struct sd_arch {
 	uint64_t twin;			   /* PA bit that tells the second root of a pair, or 0 */
 	uint64_t scratch_va, scratch_size; /* VAs where the kernel maps tables to edit them */
 	bool root_signed;		   /* one root maps both halves: VAs are sign-extended */
+	uint64_t slide_align;		   /* KASLR moves the image by a multiple, in bytes */
 	/* Bits the page walker may change without a store. */
 	uint64_t (*hardware_bits)(uint64_t entry, unsigned level);
 };

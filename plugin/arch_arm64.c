@@ -19,9 +19,16 @@ static const char *const regs[] = {
 };
 enum { X0, XZR = 31, TTBR0 = 31, TTBR1, TCR, SPSR, ELR, TPIDR };
 
+static const uint64_t TCR_DS = 1ull << 59;
+
 enum op { OP_TLBI, OP_DSB, OP_ISB, OP_TTBR0, OP_TTBR1, OP_ERET };
 
-static const uint64_t ROOT_MASK = 0x0000fffffffff000ull;
+static const uint64_t ADDR_MASK = 0x0000fffffffff000ull;
+
+/* What TCR_EL1 says; set when recording starts. */
+static unsigned kernel_va_bits = 48;
+static uint64_t root_bytes = SD_PAGE_SIZE;
+static bool ds; /* FEAT_LPA2 is in use: addresses have 52 bits, and lie elsewhere */
 
 /* --- decoding ---------------------------------------------------------- */
 
@@ -155,15 +162,16 @@ static void by_va(struct sd_event *ev, uint64_t x)
 	ev->a = sign_extend((x & ((1ull << 44) - 1)) << 12, 56);
 	ev->b = ev->a + 0x1000;
 	ev->c = x >> 48;
-	/* bits 3:2 name the granule, 0 is no hint; level 0 of 4 KiB pages has no leaves */
-	ev->level = ttl >> 2 && ttl & 3 ? our_level(ttl & 3) : 0;
+	/* bits 3:2 name the granule, 0 is no hint; level 0 has leaves with 52-bit addresses only */
+	ev->level = ttl >> 2 && (ttl & 3 || ds) ? our_level(ttl & 3) : 0;
 }
 
 static void by_range(struct sd_event *ev, uint64_t x)
 {
 	unsigned ttl = (x >> 37) & 3, num = (x >> 39) & 31, scale = (x >> 44) & 3;
 
-	ev->a = sign_extend((x & ((1ull << 37) - 1)) << 12, 49);
+	/* with TCR_EL1.DS the field counts units of 64 KiB whatever the granule */
+	ev->a = sign_extend((x & ((1ull << 37) - 1)) << (ds ? 16 : 12), ds ? 53 : 49);
 	ev->b = ev->a + ((uint64_t)(num + 1) << (5 * scale + 1)) * 0x1000;
 	ev->c = x >> 48;
 	ev->level = ttl ? our_level(ttl) : 0;
@@ -207,9 +215,17 @@ static void tlbi(unsigned cpu, const struct sd_insn *insn)
 	sd_epoch_bump();
 }
 
+/* D24.2 (TTBR0_EL1): BADDR, whose bits 5:2 are the address's 51:48 with 52 bits. */
+static uint64_t root_pa(uint64_t value)
+{
+	uint64_t high = ds ? (value & 0x3c) << 46 : 0;
+
+	return high | (value & ((1ull << 48) - 1) & -root_bytes);
+}
+
 static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, uint64_t old)
 {
-	uint64_t pa = value & ROOT_MASK;
+	uint64_t pa = root_pa(value);
 
 	/*
 	 * The kernel's lasting roots are part of its image. KPTI's set-up runs on another
@@ -290,12 +306,21 @@ static unsigned levels(uint64_t tnsz)
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	uint64_t tcr = sd_reg(cpu, TCR);
+	unsigned slots;
 
 	*user_levels = levels(tcr & 63);
 	*kernel_levels = levels((tcr >> 16) & 63);
-	sd_tables_set_levels(*kernel_levels, *user_levels);
-	root_load(cpu, 0, SD_ROOT_TTBR1, sd_reg(cpu, TTBR1), 0);
-	root_load(cpu, 0, SD_ROOT_TTBR0, sd_reg(cpu, TTBR0), 0);
+	kernel_va_bits = 64 - ((tcr >> 16) & 63);
+	ds = tcr & TCR_DS;
+	/* What the levels below leave of the address: 512 slots, or 16 of 52 bits. */
+	slots = 1u << (kernel_va_bits - SD_PAGE_SHIFT - 9 * (*kernel_levels - 1));
+	root_bytes = 8 * slots;
+	sd_tables_set_roots(*kernel_levels, *user_levels, slots);
+}
+
+static void loaded(unsigned cpu, unsigned reg, uint64_t value)
+{
+	root_load(cpu, 0, reg == TTBR0 ? SD_ROOT_TTBR0 : SD_ROOT_TTBR1, value, 0);
 }
 
 /* --- page tables ------------------------------------------------------- */
@@ -310,14 +335,18 @@ static bool is_leaf(uint64_t entry, unsigned level)
 	return (entry & 3) == (level > 1 ? 1 : 3);
 }
 
+/* D8.3: with 52 bits the address's 49:48 follow the others, and 51:50 are at 9:8. */
 static uint64_t child(uint64_t entry)
 {
-	return entry & ROOT_MASK;
+	if (!ds)
+		return entry & ADDR_MASK;
+	return (entry & (ADDR_MASK | 3ull << 48)) | (entry & 3ull << 8) << 42;
 }
 
 static uint64_t root_va(bool kernel, unsigned levels)
 {
-	return kernel ? -(1ull << (SD_PAGE_SHIFT + 9 * levels)) : 0;
+	(void)levels;
+	return kernel ? -(1ull << kernel_va_bits) : 0;
 }
 
 /* AF, and AP[2] (read-only) where DBM lets the walker clear it. */
@@ -333,10 +362,12 @@ const struct sd_arch sd_arch_arm64 = {
 	.target = "aarch64",
 	.regs = regs,
 	.args = { 0, 1, 2, 3 },
+	.roots = { TTBR1, TTBR0 },
 	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,
+	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
 	.child = child,
@@ -345,4 +376,6 @@ const struct sd_arch sd_arch_arm64 = {
 	/* arch/arm64/kernel/cpufeature.c: KPTI_NG_TEMP_VA, the last 2 MiB */
 	.scratch_va = -(1ull << 21),
 	.scratch_size = 1ull << 21,
+	/* arch/arm64/kernel/pi: 2 MiB, and what the place in RAM adds, segments of 64 KiB */
+	.slide_align = 1ull << 16,
 };

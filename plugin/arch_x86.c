@@ -379,8 +379,13 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	*kernel_levels = *user_levels = sd_reg(cpu, CR4) & CR4_LA57 ? 5 : 4;
-	sd_tables_set_levels(*kernel_levels, *user_levels);
-	root_load(cpu, 0, sd_reg(cpu, CR3), 0);
+	sd_tables_set_roots(*kernel_levels, *user_levels, SD_SLOTS);
+}
+
+static void loaded(unsigned cpu, unsigned reg, uint64_t value)
+{
+	(void)reg; /* there is but one */
+	root_load(cpu, 0, value, 0);
 }
 
 static bool is_table(uint64_t entry, unsigned level)
@@ -417,15 +422,18 @@ const struct sd_arch sd_arch_x86_64 = {
 	.target = "x86_64",
 	.regs = regs,
 	.args = { RDI, RSI, RDX, RCX },
+	.roots = { CR3, SD_NO_REG },
 	.percpu = { GS_BASE, K_GS_BASE },
 	.decode = decode,
 	.exec = exec,
 	.arm = arm,
+	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
 	.child = child,
 	.root_va = root_va,
 	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */
 	.root_signed = true,
+	.slide_align = 1ull << 21, /* arch/x86/Kconfig: PHYSICAL_ALIGN is that or a multiple */
 	.hardware_bits = hardware_bits,
 };

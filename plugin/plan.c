@@ -7,6 +7,7 @@
 
 #include "arch.h"
 #include "plan.h"
+#include "resume.h"
 
 enum { MAX_WORDS = 32 };
 
@@ -93,7 +94,7 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 {
 	*ret = 0;
 	for (unsigned i = 0; i < t->n; i++) {
-		uint64_t v = t->part[i].value;
+		uint64_t v = sd_slid(t->part[i].value);
 
 		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
@@ -347,12 +348,46 @@ static bool parse_compound(const struct line *l)
 	return true;
 }
 
+static bool parse_anchor(const struct line *l, struct sd_plan *p)
+{
+	uint64_t va;
+
+	return numbers(l, 1, 1, &va) &&
+	       ((l->n == 3 && sd_anchor_parse(&p->anchor, va, l->w[2])) || bad(l, "not an anchor"));
+}
+
 static bool parse_thread(const struct line *l, struct sd_plan *p)
 {
 	if (l->n < 2)
 		return bad(l, "too few words");
 	p->single = !strcmp(l->w[1], "single");
 	return p->single || !strcmp(l->w[1], "multi") || bad(l, "neither single nor multi");
+}
+
+/* Of a restored guest: `resume`, `vcpu CPU REG VALUE`, `root VA`, `object SET VA`. */
+static bool parse_resume(const struct line *l)
+{
+	const char *w = l->w[0];
+	uint64_t v[2];
+	uint8_t reg;
+
+	sd_resuming = true;
+	if (!strcmp(w, "vcpu"))
+		return numbers(l, 1, 1, &v[0]) && parse_register(l, 2, &reg) &&
+		       numbers(l, 3, 1, &v[1]) &&
+		       (sd_resume_vcpu(v[0], reg, v[1]) || bad(l, "no root register of a vCPU"));
+	if (!strcmp(w, "root"))
+		return numbers(l, 1, 1, v) && sd_resume_root(v[0]);
+	if (!strcmp(w, "object"))
+		return numbers(l, 1, 2, v) &&
+		       (sd_resume_object(v[0], v[1]) || bad(l, "no such set"));
+	return true;
+}
+
+static bool is_resume(const char *w)
+{
+	return !strcmp(w, "resume") || !strcmp(w, "vcpu") || !strcmp(w, "root") ||
+	       !strcmp(w, "object");
 }
 
 static bool parse(const struct line *l, const char *target, struct sd_plan *p)
@@ -370,6 +405,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_term(l, 1, &p->linear_va) && parse_term(l, 2, &p->linear_pa);
 	if (!strcmp(w, "image"))
 		return parse_image(l, p);
+	if (!strcmp(w, "anchor"))
+		return parse_anchor(l, p);
 	if (!strcmp(w, "thread"))
 		return parse_thread(l, p);
 	if (!strcmp(w, "probe"))
@@ -380,6 +417,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		return parse_watch(l, p, *w == 'p');
 	if (!strcmp(w, "ram"))
 		return parse_ram(l, p);
+	if (is_resume(w))
+		return parse_resume(l);
 	if (!strcmp(w, "pages"))
 		return parse_pages(l, p);
 	if (!strcmp(w, "table_lock"))
@@ -396,6 +435,8 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 		p->percpu = v[0];
 	else if (!strcmp(w, "kernel_root"))
 		p->kernel_root = v[0];
+	else if (!strcmp(w, "slide"))
+		p->slide = v[0];
 	else if (!strcmp(w, "stack"))
 		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
@@ -407,6 +448,26 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 	else
 		return bad(l, "unknown directive");
 	return true;
+}
+
+void sd_plan_move(struct sd_plan *p, uint64_t slide)
+{
+	sd_slide = slide;
+	sd_linked_va = p->image_va;
+	sd_linked_size = p->image_size;
+	p->start = sd_slid(p->start);
+	p->kernel_root = sd_slid(p->kernel_root);
+	p->slow_table = sd_slid(p->slow_table);
+	p->percpu = sd_slid(p->percpu);
+	p->image_va = sd_slid(p->image_va);
+	for (unsigned i = 0; i < p->nwatches; i++) {
+		struct sd_static_watch *w = &p->watch[i];
+
+		w->word.offset = sd_slid(w->word.offset);
+		w->base = sd_slid(w->base);
+		w->array = sd_slid(w->array);
+	}
+	sd_probe_move();
 }
 
 static void split(struct line *l, char *text)
@@ -442,5 +503,7 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
 		   !ret->linear_pa.n || !ret->kernel_root))
 		return bad(&l, "schema, start, ram, linear or kernel_root is missing");
+	if (ok && (sd_resuming || !ret->anchor.n))
+		sd_plan_move(ret, ret->slide);
 	return ok;
 }

@@ -2,6 +2,7 @@
 #ifndef SD_PLAN_H
 #define SD_PLAN_H
 
+#include "anchor.h"
 #include "probe.h"
 
 enum { SD_MAX_TERM = 4, SD_MAX_FOLLOW = 2, SD_MAX_STATIC = 32 };
@@ -31,15 +32,19 @@ struct sd_plan {
 	struct sd_term pages; /* VA of the structure of the frame at PA 0 */
 	uint64_t page_bytes;  /* of a structure; 0: nobody asked */
 	uint64_t image_va, image_size;
+	struct sd_anchor anchor; /* n is 0 when the kernel runs where it was linked */
 	struct sd_static_watch watch[SD_MAX_STATIC];
 	unsigned nwatches;
 	uint8_t stack; /* binary logarithm of the bytes of a kernel stack */
 	bool observe, single;
-	uint64_t drop_store, delay_us;
+	uint64_t slide, drop_store, delay_us;
 };
 
 /* Read the plan; false with one line on stderr. Finds sd_arch on the way. */
 bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret);
+/* The kernel was found to run @slide bytes above where it was linked: so does all in the plan. */
+void sd_plan_move(struct sd_plan *p, uint64_t slide);
+/* Of the kernel where it runs: after sd_plan_move. */
 bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret);
 
 #endif

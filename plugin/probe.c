@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Probes: places in the kernel where registers are captured and watches begin or end. */
 #include "probe.h"
+#include "anchor.h"
 #include "arch.h"
 #include "trace.h"
 
@@ -54,6 +55,15 @@ const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n)
 			high = middle;
 	}
 	return low + n < end && point(low + n)->pc == pc ? point(low + n) : NULL;
+}
+
+void sd_probe_move(void)
+{
+	for (unsigned i = 0; probes && i < probes->len; i++) {
+		struct sd_probe_point *p = &g_array_index(probes, struct sd_probe_point, i);
+
+		p->pc = sd_slid(p->pc);
+	}
 }
 
 static uint64_t capture(unsigned cpu, const struct sd_capture *c)
@@ -123,6 +133,13 @@ static void for_set(unsigned cpu, const struct sd_probe_point *p, unsigned set, 
 		else
 			sd_watch_remove(&words[i], at + words[i].offset);
 	}
+}
+
+void sd_probe_watch(unsigned cpu, unsigned set, uint64_t base)
+{
+	const struct sd_probe_point nowhere = { 0 };
+
+	for_set(cpu, &nowhere, set, base, true);
 }
 
 static bool word_of(unsigned cpu, const struct sd_operand *o, uint64_t *ret)

@@ -54,6 +54,10 @@ bool sd_probe_word(const struct sd_word *w);
 void sd_probes_seal(void);
 /* The n-th probe at @pc, NULL when there are no more. */
 const struct sd_probe_point *sd_probe_at(uint64_t pc, unsigned n);
+/* Watch the words of a set in an object that was there before recording began. */
+void sd_probe_watch(unsigned cpu, unsigned set, uint64_t base);
+/* Put every probe where the guest has what it was set on. */
+void sd_probe_move(void);
 void sd_probe_hit(unsigned cpu, const struct sd_probe_point *p);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define SD_VERSION	2
+#define SD_VERSION	3
 #define SD_MAGIC	"SHOOTDWN"
 #define SD_HEADER_BYTES 4096
 #define SD_RECORD_BYTES 64
@@ -23,7 +23,8 @@ enum sd_kind {
 	SD_KIND_ARMED = 1,
 	/*
 	 * a root table became known; b=table PA, level, d=PA of the root that names its address
-	 * space: b, or with PTI the kernel's root of the pair; its slots follow
+	 * space: b, or with PTI the kernel's root of the pair; id=how many slots it has (0 is 512);
+	 * its slots follow
 	 */
 	SD_KIND_ROOT_LEARN = 2,
 	/* a root table was given back; b=table PA */
@@ -273,7 +274,7 @@ struct sd_event {
 	uint64_t seq;
 	/* guest instructions executed by all vCPUs so far, counted per translation block */
 	uint64_t icount;
-	/* VA of the instruction */
+	/* VA of the instruction; of the kernel's image, as it was linked */
 	uint64_t pc;
 	/* see the kind */
 	uint64_t a;
@@ -313,6 +314,8 @@ struct sd_file_header {
 	uint32_t cpu;
 	/* host CLOCK_REALTIME when the file was opened */
 	uint64_t start_realtime_ns;
+	/* bytes that KASLR added to the VAs of the kernel's image, once ARMED */
+	uint64_t slide;
 } __attribute__((packed));
 
 #endif

@@ -14,6 +14,7 @@
 #include "arch.h"
 #include "observe.h"
 #include "plan.h"
+#include "resume.h"
 #include "trace.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -330,26 +331,25 @@ static void __attribute__((noreturn)) misfit(void)
 }
 
 /*
- * Runs once, on the boot CPU, before secondary CPUs and user space exist. The
+ * Recording begins on @cpu, which runs in the kernel while nobody else runs. The
  * kernel and its memory map are up by now, so the plan's terms can be read.
  */
-static void on_start(unsigned cpu, void *udata)
+static void begin(unsigned cpu)
 {
 	unsigned kernel_levels, user_levels;
 	uint64_t root_off, slow_off;
-	(void)udata;
-	if (sd_is_armed())
-		return;
-	cpu = 0; /* the boot CPU, whatever QEMU says */
+
 	if (!layout_fits(cpu, &root_off))
 		misfit();
-	if (plan.percpu)
-		sd_self_offsets(cpu, plan.percpu);
 	sd_arch->arm(cpu, &kernel_levels, &user_levels);
 	sd_root_learn(cpu, 0, sd_off_to_pa(root_off), true);
 	sd_tables_kernel_root(root_off);
 	if (!find_pages(cpu))
 		misfit();
+	for (unsigned i = 0; i < G_N_ELEMENTS(sd_arch->roots); i++)
+		if (sd_arch->roots[i] != SD_NO_REG)
+			sd_arch->loaded(cpu, sd_arch->roots[i], sd_reg(cpu, sd_arch->roots[i]));
+	sd_resume_roots(cpu);
 	slow_off = plan.slow_table ? sd_va_to_off(plan.slow_table) : UINT64_MAX;
 	if (slow_off != UINT64_MAX)
 		sd_table_range(slow_off, &sd_mem.slow_va, &sd_mem.slow_size);
@@ -360,21 +360,69 @@ static void on_start(unsigned cpu, void *udata)
 					 .d = user_levels,
 					 .level = (uint8_t)kernel_levels,
 					 .size = plan.stack });
+	sd_trace_slide(sd_slide);
 	if (!add_static_watches(cpu))
 		misfit();
+	sd_resume_objects(cpu);
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
+}
+
+/* The plan's start address: on the boot CPU, before secondary CPUs and user space exist. */
+static void on_start(unsigned cpu, void *udata)
+{
+	(void)udata;
+	if (sd_is_armed())
+		return;
+	cpu = 0; /* the boot CPU, whatever QEMU says */
+	if (plan.percpu)
+		sd_self_offsets(cpu, plan.percpu);
+	begin(cpu);
+}
+
+/* A restored guest runs its first block, and every other vCPU waits here before its own. */
+static void on_resume(unsigned cpu, void *udata)
+{
+	static GMutex first;
+
+	(void)udata;
+	if (sd_is_armed())
+		return;
+	g_mutex_lock(&first);
+	if (!sd_is_armed()) {
+		if (plan.percpu)
+			sd_self_offsets(cpu, plan.percpu);
+		__atomic_store_n(&sd_user_seen, true, __ATOMIC_RELAXED);
+		begin(sd_self(cpu));
+	}
+	g_mutex_unlock(&first);
 }
 
 /* --- translation -------------------------------------------------------- */
 
+/* Until the kernel is found the plan says where it was linked; then, where it runs. */
+static bool find_kernel(uint64_t pc)
+{
+	static bool found;
+
+	if (G_LIKELY(found))
+		return true;
+	found = sd_resuming || !plan.anchor.n;
+	if (!found && sd_anchor_at(&plan.anchor, pc)) {
+		sd_plan_move(&plan, pc - plan.anchor.va);
+		found = true;
+	}
+	return found;
+}
+
 static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
 {
 	const struct sd_probe_point *p;
+	bool found = find_kernel(insn->pc);
 
-	for (unsigned n = 0; (p = sd_probe_at(insn->pc, n)); n++)
+	for (unsigned n = 0; found && (p = sd_probe_at(insn->pc, n)); n++)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
 						       (void *)p);
-	if (insn->pc == plan.start)
+	if (found && insn->pc == plan.start)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_start, QEMU_PLUGIN_CB_R_REGS, NULL);
 	switch (insn->kind) {
 	case SD_INSN_PLAIN:
@@ -414,6 +462,8 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		qemu_plugin_tb_vaddr(tb) >> 63 || !__atomic_load_n(&sd_user_seen, __ATOMIC_RELAXED);
 
 	(void)id;
+	if (sd_resuming && !sd_is_armed())
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_resume, QEMU_PLUGIN_CB_R_REGS, NULL);
 	sd_icount_instrument(tb);
 	for (size_t i = 0; i < n; i++) {
 		struct qemu_plugin_insn *qi = qemu_plugin_tb_get_insn(tb, i);

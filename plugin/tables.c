@@ -14,6 +14,10 @@
  * the page-table lock around every write of a slot, so callbacks for one slot
  * come in the order of the stores. Only linking and unlinking take a lock.
  *
+ * A root may be smaller than a page (arm64 with 52-bit addresses: 16 slots from a slab
+ * cache). Its frame then holds many, and words that are none: such a frame has a row of
+ * shadows, one for each place of a root, made when the first becomes known.
+ *
  * Learning races with stores by other vCPUs into the new table. The frame is
  * marked first, then the number of TABLE_LINK is drawn, then memory is read: a
  * store whose callback came before the mark is part of what is read, one whose
@@ -36,20 +40,25 @@
 #include "watch.h"
 
 struct table {
+	uint64_t off; /* in RAM */
 	uint64_t va, root;
 	uint32_t refs;
+	uint16_t slots;
 	uint8_t level;
 	bool is_root;
 	bool is_kernel; /* reached from the kernel's root */
 	bool is_twin;	/* the second root of an address space: @root is the first */
-	bool ready;
+	bool ready, known;
 	uint64_t lock; /* VA of its lock while that is watched, else 0 */
 	uint64_t slot[SD_SLOTS];
+	/* Of a frame: the row of small roots in it, and how many of them are known. */
+	struct table *row;
+	unsigned nrow;
 };
 
 static struct table *tables;
 static GMutex structure;
-static unsigned kernel_levels = 4, user_levels = 4;
+static unsigned kernel_levels = 4, user_levels = 4, root_slots = SD_SLOTS;
 static int64_t drop_countdown;
 static uint64_t kernel_root_off = UINT64_MAX;
 
@@ -80,10 +89,11 @@ bool sd_tables_init(void)
 	return true;
 }
 
-void sd_tables_set_levels(unsigned kernel, unsigned user)
+void sd_tables_set_roots(unsigned kernel, unsigned user, unsigned slots)
 {
 	kernel_levels = kernel;
 	user_levels = user;
+	root_slots = slots;
 }
 
 void sd_tables_drop(uint64_t nth)
@@ -98,29 +108,63 @@ void sd_tables_lock(const struct sd_word *w, unsigned levels, bool pointer)
 	locks.pointer = pointer;
 }
 
-static struct table *table_at(uint64_t off)
+static struct table *frame_of(uint64_t off)
 {
 	return &tables[off >> SD_PAGE_SHIFT];
 }
 
+static struct table *in_row(struct table *frame, uint64_t off)
+{
+	return &frame->row[off % SD_PAGE_SIZE / (8 * root_slots)];
+}
+
+static struct table *table_at(uint64_t off)
+{
+	struct table *frame = frame_of(off);
+
+	if (G_LIKELY(!__atomic_load_n(&frame->nrow, __ATOMIC_ACQUIRE)))
+		return frame;
+	return in_row(frame, off);
+}
+
 static uint64_t table_pa(const struct table *t)
 {
-	return sd_off_to_pa((uint64_t)(t - tables) << SD_PAGE_SHIFT);
+	return sd_off_to_pa(t->off);
 }
 
 static bool is_known(uint64_t off)
 {
-	return sd_page_flags(off) & SD_PAGE_TABLE;
+	return (sd_page_flags(off) & SD_PAGE_TABLE) &&
+	       __atomic_load_n(&table_at(off)->known, __ATOMIC_ACQUIRE);
 }
 
-static void mark(uint64_t off, bool known)
+/* The shadow for a table that becomes known; a small root gets a place in its frame's row. */
+static struct table *claim(uint64_t off, unsigned slots)
 {
-	uint16_t *flags = &sd_mem.page[off >> SD_PAGE_SHIFT];
+	struct table *frame = frame_of(off);
 
-	if (known)
-		__atomic_or_fetch(flags, SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
-	else
-		__atomic_and_fetch(flags, (uint16_t)~SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
+	if (slots == SD_SLOTS)
+		return frame;
+	if (!frame->row)
+		frame->row = g_new0(struct table, SD_SLOTS / slots);
+	__atomic_add_fetch(&frame->nrow, 1, __ATOMIC_SEQ_CST);
+	return in_row(frame, off);
+}
+
+static void mark_known(struct table *t)
+{
+	__atomic_store_n(&t->known, true, __ATOMIC_SEQ_CST);
+	__atomic_or_fetch(&sd_mem.page[t->off >> SD_PAGE_SHIFT], SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
+}
+
+static void mark_unknown(struct table *t)
+{
+	struct table *frame = frame_of(t->off);
+
+	__atomic_store_n(&t->known, false, __ATOMIC_SEQ_CST);
+	if (t == frame || !__atomic_sub_fetch(&frame->nrow, 1, __ATOMIC_SEQ_CST))
+		__atomic_and_fetch(&sd_mem.page[t->off >> SD_PAGE_SHIFT], (uint16_t)~SD_PAGE_TABLE,
+				   __ATOMIC_SEQ_CST);
 }
 
 static uint64_t slot_span(unsigned level)
@@ -174,9 +218,9 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 /* Read the contents of a table that was just marked, and follow what it points to. */
 static void read_contents(unsigned cpu, uint64_t pc, struct table *t)
 {
-	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
+	uint64_t off = t->off;
 
-	for (unsigned i = 0; i < SD_SLOTS; i++) {
+	for (unsigned i = 0; i < t->slots; i++) {
 		t->slot[i] = sd_ram_u64(off + 8 * i);
 		note_use(t, t->slot[i]);
 		if (t->slot[i])
@@ -187,18 +231,20 @@ static void read_contents(unsigned cpu, uint64_t pc, struct table *t)
 							 .d = slot_va(t, i),
 							 .level = t->level });
 	}
-	for (unsigned i = 0; i < SD_SLOTS; i++)
+	for (unsigned i = 0; i < t->slots; i++)
 		if (sd_arch->is_table(t->slot[i], t->level))
 			link_child(cpu, pc, t, i, t->slot[i]);
 	__atomic_store_n(&t->ready, true, __ATOMIC_RELEASE);
 }
 
-static struct table *begin(unsigned cpu, uint64_t off, unsigned level, uint64_t va, uint64_t root,
-			   bool kernel)
+static struct table *begin(unsigned cpu, uint64_t off, unsigned slots, unsigned level, uint64_t va,
+			   uint64_t root, bool kernel)
 {
-	struct table *t = table_at(off);
+	struct table *t = claim(off, slots);
 
 	t->ready = false;
+	t->off = off;
+	t->slots = (uint16_t)slots;
 	t->refs = 1;
 	t->level = (uint8_t)level;
 	t->va = va;
@@ -207,9 +253,9 @@ static struct table *begin(unsigned cpu, uint64_t off, unsigned level, uint64_t 
 	t->is_twin = false;
 	t->is_kernel = kernel;
 	lock_begin(cpu, t);
-	if (is_user(t))
+	if (is_user(t) && slots == SD_SLOTS)
 		sd_pages_used(sd_off_to_pa(off), SD_PAGE_SIZE, SD_USE_TABLE);
-	mark(off, true);
+	mark_known(t);
 	membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 	return t;
 }
@@ -227,8 +273,8 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 		return;
 	}
 
-	struct table *t = begin(cpu, off, parent->level - 1, slot_va(parent, index), parent->root,
-				parent->is_kernel);
+	struct table *t = begin(cpu, off, SD_SLOTS, parent->level - 1, slot_va(parent, index),
+				parent->root, parent->is_kernel);
 
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_TABLE_LINK,
 					 .pc = pc,
@@ -245,9 +291,7 @@ static void link_child(unsigned cpu, uint64_t pc, const struct table *parent, un
 /* Bits in which slot @i of memory and shadow differ, the walker's aside. */
 static uint64_t slot_diff(const struct table *t, unsigned i, uint64_t *shadow, uint64_t *seen)
 {
-	uint64_t off = (uint64_t)(t - tables) << SD_PAGE_SHIFT;
-
-	*seen = sd_ram_u64(off + 8 * i);
+	*seen = sd_ram_u64(t->off + 8 * i);
 	*shadow = __atomic_load_n(&t->slot[i], __ATOMIC_ACQUIRE);
 	return (*seen ^ *shadow) & ~sd_arch->hardware_bits(*shadow, t->level);
 }
@@ -263,8 +307,8 @@ static void reread(unsigned cpu, uint64_t pc, struct table *t)
 	int patience = 100;
 
 	sd_cpus[cpu].reread_tables++;
-	sd_cpus[cpu].reread_slots += SD_SLOTS;
-	for (unsigned i = 0; i < SD_SLOTS; i++) {
+	sd_cpus[cpu].reread_slots += t->slots;
+	for (unsigned i = 0; i < t->slots; i++) {
 		while (slot_diff(t, i, &shadow, &seen) && patience-- > 0)
 			usleep(100);
 		if (slot_diff(t, i, &shadow, &seen))
@@ -299,8 +343,8 @@ static void unref(unsigned cpu, uint64_t pc, uint64_t pa)
 	if (t->lock)
 		sd_watch_remove(&locks.word, t->lock);
 	t->lock = 0;
-	mark(off, false);
-	for (unsigned i = 0; i < SD_SLOTS; i++)
+	mark_unknown(t);
+	for (unsigned i = 0; i < t->slots; i++)
 		if (sd_arch->is_table(t->slot[i], t->level))
 			unref(cpu, pc, sd_arch->child(t->slot[i]));
 }
@@ -335,12 +379,14 @@ void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 	if (!is_known(off)) {
 		uint64_t first = off & ~sd_arch->twin;
 		bool twin = is_twin_of(off, first);
-		struct table *t = begin(cpu, off, level, kernel ? sd_arch->root_va(true, level) : 0,
+		struct table *t = begin(cpu, off, root_slots, level,
+					kernel ? sd_arch->root_va(true, level) : 0,
 					twin ? sd_off_to_pa(first) : pa, kernel);
 
 		t->is_root = true;
 		t->is_twin = twin;
 		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_ROOT_LEARN,
+						 .id = t->slots,
 						 .pc = pc,
 						 .b = pa,
 						 .c = t->va,
@@ -382,7 +428,7 @@ bool sd_table_range(uint64_t off, uint64_t *va, uint64_t *size)
 	if (!is_known(off))
 		return false;
 	*va = table_at(off)->va;
-	*size = SD_SLOTS * slot_span(table_at(off)->level);
+	*size = table_at(off)->slots * slot_span(table_at(off)->level);
 	return true;
 }
 
@@ -398,7 +444,7 @@ bool sd_kernel_translate(uint64_t va, uint64_t *off)
 	while (at != UINT64_MAX && is_known(at)) {
 		const struct table *t = table_at(at);
 		uint64_t span = slot_span(t->level);
-		uint64_t entry = t->slot[(va / span) % SD_SLOTS];
+		uint64_t entry = t->slot[(va / span) % t->slots];
 
 		if (sd_arch->is_leaf(entry, t->level))
 			return sd_pa_to_off((sd_arch->child(entry) & ~(span - 1)) + va % span, off);
@@ -407,6 +453,11 @@ bool sd_kernel_translate(uint64_t va, uint64_t *off)
 			break;
 	}
 	return false;
+}
+
+static unsigned slot_index(const struct table *t, uint64_t off)
+{
+	return (unsigned)((off - t->off) / 8);
 }
 
 /* An atomic's read half must have seen what the shadow holds. */
@@ -423,7 +474,7 @@ static void check_read(unsigned cpu, const struct table *t, const struct sd_stor
 					 .a = sd_off_to_pa(st->off),
 					 .b = shadow,
 					 .c = st->read,
-					 .d = slot_va(t, (st->off >> 3) % SD_SLOTS),
+					 .d = slot_va(t, slot_index(t, st->off)),
 					 .level = t->level,
 					 .size = st->size,
 					 .flags = SD_FLAG_ATOMIC });
@@ -450,11 +501,13 @@ static void relink(unsigned cpu, uint64_t pc, struct table *t, unsigned index, u
 void sd_table_store(unsigned cpu, const struct sd_store *st)
 {
 	struct table *t = table_at(st->off);
-	unsigned index = (st->off >> 3) % SD_SLOTS;
+	unsigned index = slot_index(t, st->off);
 	unsigned shift = 8 * (st->off & 7);
 	uint64_t mask = sd_mask(st->size) << shift;
 	uint64_t old, new;
 
+	if (G_UNLIKELY(!__atomic_load_n(&t->known, __ATOMIC_ACQUIRE)))
+		return; /* given up meanwhile, or a word beside small roots */
 	if (G_UNLIKELY(!__atomic_load_n(&t->ready, __ATOMIC_ACQUIRE))) {
 		g_mutex_lock(&structure); /* wait for the contents to be read */
 		g_mutex_unlock(&structure);

@@ -17,7 +17,8 @@ struct sd_word;
 
 /* Reserve room for one shadow per frame of RAM (virtual only; touched as used). */
 bool sd_tables_init(void);
-void sd_tables_set_levels(unsigned kernel, unsigned user);
+/* How deep kernel and user root tables are, and how many slots both have. */
+void sd_tables_set_roots(unsigned kernel_levels, unsigned user_levels, unsigned slots);
 /* Tests: lose the n-th store to a table. */
 void sd_tables_drop(uint64_t nth);
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "anchor.h"
 #include "arch.h"
 #include "trace.h"
 
@@ -80,6 +81,14 @@ static bool write_header(int fd, unsigned cpu)
 	return write_all(fd, block, sizeof(block));
 }
 
+void sd_trace_slide(uint64_t slide)
+{
+	for (unsigned i = 0; i < sd_ncpus; i++)
+		if (pwrite(sd_cpus[i].fd, &slide, sizeof(slide),
+			   offsetof(struct sd_file_header, slide)) != sizeof(slide))
+			sd_cpus[i].lost++;
+}
+
 bool sd_trace_open(const char *dir, unsigned ncpus)
 {
 	icounts = qemu_plugin_scoreboard_new(sizeof(uint64_t));
@@ -141,6 +150,7 @@ static void append(struct sd_cpu *c, unsigned cpu, const struct sd_event *ev)
 
 	*slot = *ev;
 	slot->cpu = (uint8_t)cpu;
+	slot->pc = sd_linked(ev->pc);
 	slot->icount = icount_now();
 	slot->seq = __atomic_fetch_add(&next_seq, 1, __ATOMIC_SEQ_CST);
 	c->kinds[ev->kind]++;

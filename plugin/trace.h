@@ -6,6 +6,8 @@
 
 /* Open one file per vCPU below @dir; false (with a line on stderr) on failure. */
 bool sd_trace_open(const char *dir, unsigned ncpus);
+/* Note in every file what KASLR has added to the addresses of the kernel's image. */
+void sd_trace_slide(uint64_t slide);
 /* Write what is buffered and the trailers, and close. */
 void sd_trace_close(void);
 

@@ -12,7 +12,7 @@ from shootdown.arch.base import Mmu
 from shootdown.arch.x86_64 import mmu as x86
 from shootdown.arch.x86_64.mmu import X86Mmu
 
-BOTH: list[Mmu] = [X86Mmu(), X86Mmu(levels=5), Arm64Mmu(), Arm64Mmu(hafdbs=False)]
+BOTH: list[Mmu] = [X86Mmu(), X86Mmu(levels=5), Arm64Mmu(), Arm64Mmu(hafdbs=False), Arm64Mmu(5)]
 ENTRIES = st.one_of(
     st.integers(0, 2**64 - 1),
     # Random bits seldom make a sensible entry: take the low and high attributes apart.
@@ -216,3 +216,26 @@ def test_changes(mmu: Mmu, level: int, entry: int, changed: int, same: bool) -> 
 )
 def test_descriptions(mmu: Mmu, entry: int, level: int, words: str) -> None:
     assert mmu.describe(entry, level) == words
+
+
+def test_52_bit_addresses_of_arm64() -> None:
+    """The kernel's __phys_to_pte_val() with CONFIG_ARM64_PA_BITS_52 and 4 KiB pages."""
+    wide, narrow = Arm64Mmu().for_levels(5), Arm64Mmu(5).for_levels(4)
+    assert wide.levels == 5
+    pa = 0x000F_FFFF_FFFF_F000
+    entry = 0x0003_FFFF_FFFF_F000 | 0x3 << 8 | 0x443
+    assert wide.target(entry, 1) == pa
+    assert narrow.target(entry, 1) == pa & (1 << 48) - 1
+    assert wide.target(entry & ~2, 2) == pa & -(1 << 21)
+    moved = entry ^ 1 << 8
+    assert not wide.same_translation(entry, moved, 1)
+    assert not wide.same_translation(entry, moved, 2)  # tables
+    assert narrow.same_translation(entry, moved, 2)  # shareability, which a table has not
+
+
+def test_roots_in_registers() -> None:
+    assert X86Mmu().root(1 << 63 | 0x1234_5018) == 0x1234_5000
+    assert Arm64Mmu().root(0x0007_0000_4123_4001) == 0x4123_4000
+    # phys_to_ttbr(): bits 51:48 of the address are in bits 5:2; a root is aligned to 128 bytes.
+    assert Arm64Mmu(5).root(0x0007_0000_4123_4F81) == 0x4123_4F80
+    assert Arm64Mmu(5).root(0x0007_0000_4123_4F81 | 0b1010 << 2) == 0xA_0000_4123_4F80

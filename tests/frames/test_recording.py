@@ -153,7 +153,7 @@ def test_every_column_is_documented() -> None:
     text = document.text()
     for table in ALL.values():
         section = text.split(f"## `{table.name}`")[1].partition("\n## ")[0]
-        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w*) \| (.+) \|$", section, re.M)
+        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w ]*) \| (.+) \|$", section, re.M)
         documented = [(name, dtype, unit, what) for name, dtype, unit, what in rows]
         assert documented == [(c.name, c.dtype, c.unit, c.text) for c in table.own]
         assert all(c.unit or c.dtype in ("bool", "category") for c in table.own)

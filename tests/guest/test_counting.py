@@ -25,13 +25,16 @@ ITERATIONS = 3
 KERNELS = (DEFAULT, "debian:6.1", "debian:7.2")
 GUESTS = [
     pytest.param(
-        (arch, thread, kernel),
+        (arch, thread, kernel, "off"),
         id=f"{arch}-{thread}-{kernel.removeprefix('debian:')}",
         marks=[pytest.mark.slow] if kernel != KERNELS[0] else [],
     )
     for kernel in KERNELS
     for arch in ("x86_64", "arm64")
     for thread in ("multi", "single")
+] + [
+    pytest.param((arch, "multi", DEFAULT, "auto"), id=f"{arch}-snapshot")
+    for arch in ("x86_64", "arm64")
 ]
 
 # The tracepoint is defined for all (mm/rmap.c); only arch/x86/mm/tlb.c calls it.
@@ -69,9 +72,14 @@ def count(recording: Recording, events: Events) -> list[Phase]:
 
 @pytest.fixture(scope="session", params=GUESTS)
 def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
-    arch, thread, kernel = request.param
+    arch, thread, kernel, start = request.param
     made = recording(
-        arch=arch, thread=thread, kernel=kernel, workloads="counting", iterations=ITERATIONS
+        arch=arch,
+        thread=thread,
+        kernel=kernel,
+        workloads="counting",
+        iterations=ITERATIONS,
+        snapshot=start,
     )
     traits = probe.probe(made.kernel, made.events)
     phases = count(made, made.events)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shootdown import Trace
+from shootdown.frames.recording import ALL
 from shootdown.model import shootdowns, waits
 from shootdown.model.calls import calls
 from shootdown.model.callstack import Timeline
@@ -82,6 +84,19 @@ def of_drops(recording: Recording) -> Events:
     begin = marks["seq"][marks["id"] == Mark.BEGIN].max()
     end = marks["seq"][marks["id"] == Mark.END].min()
     return between(recording.events, begin, end)
+
+
+def test_every_table_is_filled(drops: Recording) -> None:
+    """By a guest that does something of everything; columns are of the types documented."""
+    trace = Trace(drops.run.path)
+    lacking = {"x86_64": {"asids", "barriers"}, "arm64": {"flush_requests", "shootdowns"}}
+    rare = {"lock_waits", "gup", "pins", "walkers"}  # needs contention, or somebody who asks
+    for name, table in ALL.items():
+        frame = getattr(trace, name)
+        if name not in lacking[drops.arch.name] | rare:
+            assert len(frame), name
+        columns = {column: dtype.name for column, dtype in frame.dtypes.items()}
+        assert columns == {column.name: column.dtype for column in table.columns}
 
 
 # The group `functions`.

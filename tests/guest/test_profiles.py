@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +21,11 @@ pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
 SMALL: Final = ("--workload=map_fixed,munmap", "--iterations=50")
 PROFILES: Final = [
-    *(
-        (arch, profile)
-        for arch in names()
-        for profile, what in get(arch).profiles.items()
-        if not what.refused
-    ),
+    *((arch, profile) for arch in names() for profile in get(arch).profiles),
     ("x86_64", "pti,la57"),
+    ("x86_64", "kaslr,pti,la57"),
+    ("arm64", "kaslr,kpti"),
+    ("arm64", "kaslr,kpti,lpa2"),
 ]
 
 
@@ -47,9 +46,9 @@ def test_profile(arch: str, profile: str, tmp_path: Path) -> None:
     assert run(out, arch, "--profile", profile) == ExitCode.PASS
     audit_is_clean(out)
     assert f'profile = "{profile}"' in (out / "plan.toml").read_text()
-    events = Trace(out / "trace").events()
+    trace = Trace(out / "trace")
     for name in profile.split(","):
-        TOOK_EFFECT[name](events)
+        TOOK_EFFECT[name](trace)
 
 
 @pytest.mark.parametrize(("arch", "profile"), PROFILES)
@@ -76,8 +75,13 @@ def test_vcpus(arch: str, smp: int, tmp_path: Path) -> None:
     assert set(events["cpu"].tolist()) == set(range(smp))
 
 
-def _pti(events: Events) -> None:
+def _kaslr(trace: Trace) -> None:
+    assert trace.slide > 0
+
+
+def _pti(trace: Trace) -> None:
     """User mode runs on the second page of each pair, and the pair is one address space."""
+    events = trace.events()
     for load in _before_user_mode(events, RootReg.CR3):
         assert int(load["a"]) & -0x1000 == int(load["b"]) | 0x1000
         assert not int(load["b"]) & 0x1000
@@ -87,24 +91,38 @@ def _pti(events: Events) -> None:
     assert (pairs["b"] == pairs["d"] + 0x1000).all()
 
 
-def _kpti(events: Events) -> None:
+def _kpti(trace: Trace) -> None:
     """User mode runs with an odd ASID and another root in TTBR1 than the kernel's."""
+    events = trace.events()
     kernel = int(events[events["kind"] == Kind.ARMED][0]["c"])
     for load in _before_user_mode(events, RootReg.TTBR1):
         assert int(load["c"]) & 1
         assert int(load["b"]) != kernel
 
 
-def _la57(events: Events) -> None:
+def _la57(trace: Trace) -> None:
+    events = trace.events()
     armed = events[events["kind"] == Kind.ARMED][0]
     assert (int(armed["d"]), int(armed["level"])) == (5, 5)
     assert (events["level"] == 5).any()
 
 
-TOOK_EFFECT: Final[dict[str, Callable[[Events], None]]] = {
+def _lpa2(trace: Trace) -> None:
+    """Five levels, and roots of 16 slots, of which some share a page."""
+    events = trace.events()
+    armed = events[events["kind"] == Kind.ARMED][0]
+    assert (int(armed["d"]), int(armed["level"])) == (5, 5)
+    roots = events[events["kind"] == Kind.ROOT_LEARN]
+    assert set(roots["id"].tolist()) == {16}
+    assert (roots["b"] % 4096 != 0).any()
+
+
+TOOK_EFFECT: Final[dict[str, Callable[[Trace], None]]] = {
+    "kaslr": _kaslr,
     "pti": _pti,
     "kpti": _kpti,
     "la57": _la57,
+    "lpa2": _lpa2,
 }
 
 
@@ -122,3 +140,38 @@ def _before_user_mode(events: Events, register: RootReg) -> list[Any]:
         loads += list(before)
     assert len(loads) > 1000
     return loads
+
+
+@pytest.mark.parametrize(
+    ("arch", "profile", "bits"), [("x86_64", "la57", 56), ("arm64", "lpa2", 52)]
+)
+def test_addresses_of_all_bits(arch: str, profile: str, bits: int, tmp_path: Path) -> None:
+    """A process may use all of a wide address space: every slot of its root table that it can."""
+    program, out = tmp_path / "high", tmp_path / "out"
+    source = Path(__file__).with_name("high.c")
+    words = [get(arch).machine.compiler, "-static", "-O1", "-Wall", "-Werror"]
+    subprocess.run([*words, "-o", str(program), str(source)], check=True)
+    how = ("record", f"--arch={arch}", f"--profile={profile}", "--smp=2", f"--out={out}")
+    assert main([*how, "--", str(program), str(bits)]) == ExitCode.PASS
+    audit_is_clean(out)
+    events = Trace(out / "trace").events()
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & (events["level"] == 1)]
+    assert {(1 << bit) + (1 << 21) for bit in range(40, bits)} <= set(stores["d"].tolist())
+
+
+@pytest.mark.parametrize("kernel", ["debian:6.12", "debian:7.2"])
+def test_small_roots_come_and_go(kernel: str, tmp_path: Path) -> None:
+    """Every fork and exec takes one out of the slab cache, and each is read again when it goes."""
+    out = tmp_path / "out"
+    words = ("--arch=arm64", "--profile=lpa2", f"--kernel={kernel}", "--smp=2", f"--out={out}")
+    assert main(["run", *words, "--workload=churn,fork_cow", "--iterations=8"]) == ExitCode.PASS
+    audit_is_clean(out)
+    trace = Trace(out / "trace")
+    _lpa2(trace)
+    counts = trace.counts()
+    roots, tables = counts[Kind.ROOT_FORGET], counts[Kind.TABLE_UNLINK]
+    assert roots > 20
+    assert (trace.trailer.tables, trace.trailer.slots) == (
+        roots + tables,
+        16 * roots + 512 * tables,
+    )

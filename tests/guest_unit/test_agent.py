@@ -41,6 +41,10 @@ def test_lists_every_workload_file(agent: Agent):
         ("run map_fixed 1 1 colour=1", "map_fixed has no option `colour`"),
         ("run counting 1 1 pages=1", "counting has no option `pages`"),
         ("exec", "needs PATH"),
+        ("load", "needs NAME PATH"),
+        ("load name", "needs NAME PATH"),
+        ("show", "needs PATH"),
+        ("show /nonexistent", "No such file"),
         ("x" * 5000, "at most 4095 bytes"),
         ("exec " + "x " * 100, "at most 64 words"),
         (b"\xff\x00\x01\x80", "is not a command"),
@@ -90,3 +94,28 @@ def test_programs_do_not_need_the_channel(agent: Agent, guest_build: Path):
 def test_quit_says_bye_and_ends(agent: Agent):
     assert agent.ask("quit") == ["bye"]
     assert agent.process.wait(60) == 0
+
+
+def test_a_load_is_an_exec_by_another_name(agent: Agent):
+    assert agent.ask("load tlb-shootdown /bin/sh -c exit\t7")[0] == "start tlb-shootdown"
+    assert agent.ask("load five /bin/false") == ["start five", "done five 1"]
+    answer = agent.ask("load none /nonexistent")
+    assert answer == ["start none", "error none: /nonexistent: No such file or directory"]
+
+
+def test_shows_a_file_line_by_line(agent: Agent, tmp_path: Path):
+    text = tmp_path / "text"
+    text.write_text("metrics:\n    - stressor: \x1b[2Jnuma\n\nend\nlast")
+    assert agent.ask(f"show {text}") == [
+        *("line metrics:", "line     - stressor: ?[2Jnuma", "line ", "line end", "line last"),
+        "end",
+    ]
+
+
+def test_shows_no_more_than_the_host_can_take(agent: Agent, tmp_path: Path):
+    text = tmp_path / "text"
+    text.write_text("x" * 3000 + "\n" + "y\n" * 5000)
+    shown = agent.ask(f"show {text}")
+    assert len(shown) == 501
+    assert max(map(len, shown)) <= 5 + 511
+    assert agent.ask("list")[-1] == "end"

@@ -80,6 +80,32 @@ def test_not_root_is_told_the_one_command(name: str, package: str) -> None:
     assert done.stderr.endswith(f"sudo {scripts}/packages\n")
 
 
+def test_packages_for_kernels_are_a_set_of_their_own(path: Path) -> None:
+    """Who boots kernels and builds none does not need pahole."""
+    (path / "pahole").unlink(missing_ok=True)
+    (path / "apt-get").unlink()
+    assert run(SETUP / "packages", PATH=str(path)).returncode == 0
+    done = run(SETUP / "packages", "kernel", PATH=str(path))
+    assert done.returncode == 3
+    assert "install the equivalents of" in done.stderr
+    assert "dwarves" in done.stderr
+    assert run(SETUP / "packages", "kernels").returncode == 2
+
+
+def test_not_root_is_told_the_command_for_kernels() -> None:
+    nobody = 65534 if os.geteuid() == 0 else None
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        scripts, path = Path(directory, "setup"), Path(directory, "bin")
+        shutil.copytree(SETUP, scripts)
+        link_programs(path)
+        (path / "bison").unlink(missing_ok=True)
+        done = run(scripts / "packages", "kernel", user=nobody, PATH=str(path))
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"sudo {scripts}/packages kernel\n")
+    assert "bison" in done.stderr
+
+
 def test_old_qemu_is_as_good_as_none(path: Path) -> None:
     (path / "qemu-system-x86_64").unlink()
     (path / "apt-get").unlink()

@@ -11,6 +11,7 @@ from shootdown.arch.base import Mmu
 from shootdown.arch.x86_64 import mmu as x86
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow, index_of
+from shootdown.trace.text import parse
 
 from .guest_ram import Ram
 
@@ -150,3 +151,32 @@ def test_details_are_few(guest: Guest) -> None:
     report = guest.audit()
     assert report.mismatches == 512
     assert len(report.details) == 20
+
+
+def test_a_root_within_a_page() -> None:
+    """arm64 with 52-bit addresses: 16 entries, and a page that others use as well."""
+    mmu = arm64.Arm64Mmu(5)
+    ram = Ram("arm64", mmu)
+    frame, below, other = ram.page(), ram.page(), ram.page()
+    root = frame + 0x780
+    ram.store(root + 8 * 15, below | 3)
+    ram.store(frame + 0x700, other | 3)  # another's
+    shadow = Shadow(mmu)
+    shadow.apply(
+        parse(
+            f"0 ROOT_LEARN id=16 b={root} level=5\n"
+            f"0 TABLE_SLOT a={root + 120} c={below | 3} level=5\n"
+            f"0 TABLE_LINK a={root + 120} b={below} d={root} level=4"
+        )
+    )
+    roots = [Root(root, 5, "kernel", "the kernel", 16)]
+    report = audit(shadow, ram, roots, mmu)
+    assert report.agrees, report.details
+    assert (report.tables_checked, report.entries_checked) == (2, 16 + 512)
+    ram.store(root + 8 * 14, below | 3)
+    report = audit(shadow, ram, roots, mmu)
+    assert report.mismatches == 1
+    assert f"level 5 table at PA {root:#x} (VA 0xfffe000000000000," in report.details[0]
+    wrong = audit(shadow, ram, [Root(root, 5, "user", "pid 1")], mmu)
+    assert wrong.unknown_tables == 2  # and what the other one in the page points to
+    assert "the trace has it with 16 slots" in wrong.details[0]

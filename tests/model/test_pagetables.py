@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -146,6 +147,45 @@ def test_blocks_of_arm64() -> None:
         parse("0 ROOT_LEARN b=0x40000000 level=3\n0 TABLE_SLOT a=0x40000008 c=0x80000701 level=3")
     )
     assert shadow.walk(0x40000000, span_of(3) + 0x1234567).pa == 0x81234567
+
+
+SMALL_ROOTS = """
+0 ROOT_LEARN id=16 b=0x10080 level=5
+0 TABLE_SLOT a=0x10080 c=0x20003 level=5
+0 ROOT_LEARN id=16 b=0x10100 level=5
+0 PTE_WRITE a=0x10178 c=0x30003 d=0xf000000000000 level=5
+0 PTE_WRITE a=0x10080 b=0x20003 c=0x40003 level=5
+"""
+
+
+def test_roots_that_share_a_page() -> None:
+    shadow = _shadow(SMALL_ROOTS)
+    assert shadow.inconsistencies == 0
+    assert shadow.root_slots == 16
+    one, other = shadow.roots[0x10080].slots, shadow.roots[0x10100].slots
+    assert (len(one), one[0], other[15]) == (16, 0x40003, 0x30003)
+    # With 52 bits the kernel's addresses count from 0xfff0000000000000.
+    assert shadow.walk(0x10100, 0xFFFF_8000_0000_0000).entry == 0x30003
+
+
+def test_a_word_beside_small_roots_is_no_tables() -> None:
+    shadow = _shadow(SMALL_ROOTS + "0 PTE_WRITE a=0x10000 c=0x40003 level=5")
+    assert shadow.inconsistencies == 1
+    assert "its table is not known" in shadow.details[0]
+
+
+def test_a_page_of_small_roots_becomes_a_table() -> None:
+    gone = "0 ROOT_FORGET b=0x10080\n0 ROOT_FORGET b=0x10100\n"
+    shadow = _shadow(SMALL_ROOTS + gone + "0 TABLE_LINK b=0x10000 level=1\n")
+    shadow.apply(parse("0 PTE_WRITE a=0x10178 c=0x5003 level=1"))
+    assert shadow.inconsistencies == 0
+    assert shadow.tables[0x10000].slots[0x178 // 8] == 0x5003
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 3, 17, 65535])
+def test_other_sizes_are_not_believed(claimed: int) -> None:
+    shadow = _shadow(f"0 ROOT_LEARN id={claimed} b=0x10000 level=4\n0 PTE_WRITE a=0x10ff8 c=1")
+    assert len(shadow.roots[0x10000].slots) == 512
 
 
 PAGES = st.sampled_from([0x1000, 0x2000, 0x3000, 0x7000])

@@ -84,3 +84,23 @@ def test_second_root_of_a_pair_goes_by_the_first():
         "0 ROOT_LEARN b=0x18000 d=0x10000 level=3\n0 TABLE_SLOT a=0x18000 c=0x11067 level=3"
     )
     assert made.root_of(0x18000) == 0x10000
+
+
+SMALL_ROOTS = """
+0 ROOT_LEARN id=16 b=0x10080 level=5
+0 TABLE_SLOT a=0x10088 c=0x20003 d=0x1000000000000 level=5
+0 TABLE_LINK a=0x10088 b=0x20000 c=0x1000000000000 d=0x10080 level=4
+0 ROOT_LEARN id=16 b=0x10100 level=5
+0 PTE_WRITE a=0x10178 c=0x30003 d=0xf000000000000 level=5
+0 PTE_WRITE a=0x10000 c=0x40003 level=5
+"""
+
+
+def test_roots_that_share_a_page():
+    """The last store is to a word of the page that is no root's."""
+    made = space(SMALL_ROOTS)
+    assert [made.root_of(slot) for slot in (0x10088, 0x10178, 0x10000)] == [0x10080, 0x10100, 0]
+    assert made.root_of(0x20FF8) == 0x10080
+    both_gone = "0 ROOT_FORGET b=0x10100\n0 ROOT_FORGET b=0x10080\n"
+    again = space(SMALL_ROOTS + both_gone + "0 TABLE_LINK b=0x10000 d=0x50000 level=1")
+    assert again.root_of(0x10178) == 0x50000  # the page serves as a table now

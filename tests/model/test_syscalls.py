@@ -29,6 +29,13 @@ def call(name: str, *args: int, result: int = 0) -> Call:
         (call("clone", 0x11), "fork"),
         (call("clone", 0x3D0F00), ""),
         (call("clone3", 0x7000, 88), "fork"),
+        (call("process_madvise", 3, 0x7000, 1, 4), "process_madvise(MADV_DONTNEED)"),
+        (call("process_madvise", 3, 0x7000, 4, 20), ""),
+        (call("brk", 0x1000), "brk"),
+        (call("shmdt", 0x1000), "shmdt"),
+        (call("shmat", 7, 0x1000, 0), ""),
+        (call("shmat", 7, 0x1000, 0o40000), "shmat(SHM_REMAP)"),
+        (call("remap_file_pages", 0x1000, 0x1000), "remap_file_pages"),
         (call("getpid"), ""),
         (None, ""),
     ],
@@ -73,5 +80,35 @@ def test_missing_arguments_are_zero():
     assert area(call("munmap", 0x1000)) == (0x1000, 0x1000)
 
 
-def test_fork_has_no_area():
-    assert area(call("clone3", 0x7000, 88)) == (0, 0)
+@pytest.mark.parametrize(
+    "made", [call("clone3", 0x7000, 88), call("brk", 0x1000), call("shmdt", 0x1000)], ids=str
+)
+def test_no_area(made):
+    assert area(made) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("made", "start"),
+    [
+        (call("brk", 0x1001, result=0x1001), 0x2000),
+        (call("shmdt", 0x1000), 0x1000),
+        (call("shmat", 7, 0x1FFF, 0o60000, result=0x1000), 0x1000),
+        (call("process_madvise", 3, 0x7000, 1, 4, result=0x2000), 0),
+    ],
+)
+def test_open_ranges(made, start):
+    promised = promise(made, X86)
+    assert promised is not None
+    assert promised.own
+    assert promised.ranges == ((start, 1 << 56),)
+
+
+def test_brk_that_refuses_says_so_by_its_result():
+    assert promise(call("brk", 0x1000, result=0x2000), X86) is None
+    assert promise(call("brk", 0, result=0x2000), X86) is None
+
+
+def test_remap_file_pages_cuts_what_munmap_rounds_up():
+    promised = promise(call("remap_file_pages", 0x1FFF, 0x2FFF), X86)
+    assert promised is not None
+    assert promised.ranges == ((0x1000, 0x3000),)

@@ -10,7 +10,7 @@ from shootdown.arch.arm64.mmu import MMU as ARM64
 from shootdown.arch.base import Mmu
 from shootdown.arch.x86_64.mmu import MMU as X86
 from shootdown.errors import InconclusiveError
-from shootdown.model.tasks_walk import KernelSpace, mm_roots, tasks
+from shootdown.model.tasks_walk import KernelSpace, address_spaces, mm_roots, running, tasks
 
 from .guest_ram import Ram
 
@@ -117,6 +117,37 @@ def test_every_mm_once(kernel: Kernel) -> None:
 def test_a_mm_without_a_root_yet(kernel: Kernel) -> None:
     kernel.process(pid=10, mm=kernel.page())
     assert len(mm_roots(kernel.space, kernel.layout)) == 1
+
+
+def test_every_address_space_and_its_root(kernel: Kernel) -> None:
+    shell, shell_root = kernel.mm()
+    lazy, lazy_root = kernel.mm()
+    kernel.process(pid=10, mm=shell)
+    kernel.process(pid=11, mm=kernel.page())  # has no root yet
+    kernel.process(pid=2, active_mm=lazy)
+    init_mm = kernel.page()
+    kernel.ram.map(kernel.root, LINEAR + kernel.root, kernel.root)
+    kernel.poke(init_mm + kernel.layout.mm_pgd, LINEAR + kernel.root)
+    kernel.process(pid=3, active_mm=init_mm)
+    assert address_spaces(kernel.space, kernel.layout) == {
+        shell: LINEAR + shell_root,
+        lazy: LINEAR + lazy_root,
+    }
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_who_runs(kernel: Kernel, size: int) -> None:
+    on_cpu = 0x51 if size == 1 else 0x54
+    leader = kernel.process(pid=10)
+    thread = kernel.thread(kernel.signal(leader), pid=11)
+    others = 0xFF << 8 * (on_cpu % 8 + size) | 1  # its neighbours in the word
+    for task in (leader, thread):
+        kernel.poke(task + (on_cpu & ~7), others & (1 << 64) - 1)
+    assert running(kernel.space, kernel.layout, on_cpu, size) == []
+    kernel.poke(thread + (on_cpu & ~7), 1 << 8 * (on_cpu % 8))
+    assert running(kernel.space, kernel.layout, on_cpu, size) == [11]
+    kernel.poke(kernel.tasks[0] + (on_cpu & ~7), 1 << 8 * (on_cpu % 8))  # the idle task
+    assert running(kernel.space, kernel.layout, on_cpu, size) == [11]
 
 
 def test_wrong_symbols(kernel: Kernel) -> None:

@@ -3,7 +3,7 @@
  * The plugin's decoders on their own: reads instructions, one a line, prints what
  * the decoder makes of each.
  *
- *   decode ARCH [user]
+ *   decode ARCH [user | TCR_EL1]
  *   in:  BYTES [REG=VALUE...]	  hexadecimal; every other register is zero
  *   out: KIND RMW REG BASE INDEX SCALE DISP MARK [| KIND ID A B C D LEVEL FLAGS]... | EPOCHS
  *
@@ -29,6 +29,7 @@ bool sd_user_seen;
 uint64_t sd_obs_epoch;
 
 static uint64_t registers[SD_MAX_REGS];
+static bool silent;
 
 uint64_t sd_reg(unsigned cpu, unsigned index)
 {
@@ -60,15 +61,18 @@ uint64_t sd_root_first(uint64_t pa)
 	return pa;
 }
 
-void sd_tables_set_levels(unsigned kernel, unsigned user)
+void sd_tables_set_roots(unsigned kernel, unsigned user, unsigned slots)
 {
 	(void)kernel;
 	(void)user;
+	(void)slots;
 }
 
 void sd_emit(unsigned cpu, const struct sd_event *ev)
 {
 	(void)cpu;
+	if (silent)
+		return;
 	if (sd_obs_epoch) /* it moves after the event */
 		abort();
 	printf(" | %u %u %#" PRIx64 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64 " %u %u", ev->kind,
@@ -118,6 +122,19 @@ static void decode(char *line, bool kernel)
 	printf(" | %" PRIu64 "\n", sd_obs_epoch);
 }
 
+/* Recording starts on a CPU with this TCR_EL1. */
+static void arm(const char *tcr)
+{
+	char assignment[64];
+	unsigned kernel, user;
+
+	snprintf(assignment, sizeof(assignment), "TCR_EL1=%s", tcr);
+	set_register(assignment);
+	silent = true;
+	sd_arch->arm(0, &kernel, &user);
+	silent = false;
+}
+
 int main(int argc, char **argv)
 {
 	char line[512];
@@ -125,7 +142,9 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	sd_arch = strcmp(argv[1], "arm64") ? &sd_arch_x86_64 : &sd_arch_arm64;
+	if (argc > 2 && strcmp(argv[2], "user"))
+		arm(argv[2]);
 	while (fgets(line, sizeof(line), stdin))
-		decode(line, argc < 3);
+		decode(line, argc < 3 || strcmp(argv[2], "user"));
 	return 0;
 }

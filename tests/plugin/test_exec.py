@@ -120,6 +120,37 @@ def test_operand_of_a_tlbi_by_range(
     assert (a, b, c, found) == (start, start + pages * 4096, x >> 48, level)
 
 
+TCR_52_BITS = hex(1 << 59 | 12 << 16 | 12)
+"""DS, T1SZ, T0SZ."""
+
+
+@pytest.mark.parametrize(
+    ("base", "num", "start", "pages"),
+    [
+        (0x1000, 0, 0x1000_0000, 2),
+        (0x4_0000_1000, 31, 0x0004_0000_1000_0000, 64),
+        (0x1F_FFFF_F000, 0, 0xFFFF_FFFF_F000_0000, 2),
+    ],
+)
+def test_a_range_with_52_bits_counts_64_kib(
+    decode: Decode, base: int, num: int, start: int, pages: int
+) -> None:
+    x = 7 << 48 | 1 << 46 | num << 39 | base
+    (answer,) = decode("arm64", [f"208208d5 x0={x:#x}"], TCR_52_BITS)  # rvae1is, x0
+    ((_, _, a, b, c, _, _, _),) = answer.events
+    assert (a, b, c) == (start, start + pages * 4096, x >> 48)
+
+
+def test_root_with_52_bits(decode: Decode) -> None:
+    """Aligned to 128 bytes; bits 5:2 are the address's 51:48, bit 0 is CnP."""
+    line = "002018d5 x0=0x5000040000d81"  # msr ttbr0_el1, x0
+    wide, narrow = (decode("arm64", [line], *mode)[0] for mode in ((TCR_52_BITS,), ()))
+    assert [event[3] for event in wide.events] == [0x40000D80]
+    assert [event[3] for event in narrow.events] == [0x40000000]
+    (high,) = decode("arm64", ["002018d5 x0=0x40000dbd"], TCR_52_BITS)
+    assert high.events[0][3] == 0xF_0000_4000_0D80
+
+
 def test_barriers(decode: Decode) -> None:
     words = {0xD5033B9F: 0xB, 0xD5033A9F: 0xA, 0xD503379F: 0x7, 0xD5033F9F: 0xF, 0xD503363F: 0x7,
              0xD5033E3F: 0xF, 0xD503309F: 0x0}  # fmt: skip

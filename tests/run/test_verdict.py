@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from shootdown.errors import ExitCode
-from shootdown.run.verdict import Evidence, decide
+from shootdown.run.verdict import ALL_SKIPPED, NOTHING_CHECKED, Evidence, decide, inapplicable
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,14 @@ def test_no_reason_is_dropped() -> None:
     reasons = decide(Evidence("i", 2, 1, "c", "t", ["d"], 1)).reasons
     assert reasons[0] == "i"
     assert {"c", "t", "d", "2 violations"} <= set(reasons)
+
+
+def test_what_only_lacks_its_subject() -> None:
+    for evidence in (Evidence(), Evidence(doubts=[ALL_SKIPPED], exercised=1)):
+        verdict = decide(evidence)
+        assert verdict.code == ExitCode.INCONCLUSIVE
+        assert inapplicable(verdict.code, verdict.reasons)
+    for evidence in (Evidence(doubts=["3 events lost"]), Evidence(tainted=1), Evidence(crash="c")):
+        verdict = decide(evidence)
+        assert not inapplicable(verdict.code, verdict.reasons)
+    assert not inapplicable(ExitCode.PASS, [NOTHING_CHECKED])

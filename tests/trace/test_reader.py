@@ -55,6 +55,13 @@ def test_a_whole_trace(path: Path) -> None:
     assert trace.select(Kind.FLUSH, Kind.ARMED)["seq"].tolist() == [1, 4, 5]
 
 
+def test_the_slide_is_in_the_header(path: Path) -> None:
+    assert Trace(path).slide == 0
+    file = path / "cpu0.trace"
+    file.write_bytes(header(0, slide=0x4200000) + file.read_bytes()[HEADER_BYTES:])
+    assert Trace(path).slide == 0x4200000
+
+
 def test_records_are_mapped_and_not_copied(path: Path) -> None:
     events = Trace(path).per_cpu[0]
     assert not events.flags.owndata

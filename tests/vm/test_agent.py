@@ -66,6 +66,18 @@ def test_list_and_exec(tmp_path: Path) -> None:
     assert heard == "list\nexec /bin/a -x\n"
 
 
+def test_load_and_show(tmp_path: Path) -> None:
+    async def talk(agent: Agent) -> tuple[int, str]:
+        status = (await agent.load("mremap", "/usr/bin/a", "--mremap", "2")).status
+        return status, await agent.show("/tmp/figures")
+
+    said = b"start mremap\ndone mremap 2\nline metrics:\nline \nline     - a: 1\nend\n"
+    (status, text), heard = converse(tmp_path, said, talk)
+    assert status == 2
+    assert text == "metrics:\n\n    - a: 1\n"
+    assert heard == "load mremap /usr/bin/a --mremap 2\nshow /tmp/figures\n"
+
+
 def test_refusal_is_a_usage_error_and_not_the_end(tmp_path: Path) -> None:
     async def talk(agent: Agent) -> int:
         with pytest.raises(UsageError, match="refused 'run b 1 1': no workload b"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Machine:
 class Profile:
     """A named configuration of guest and CPU that differs from the default one.
 
-    Both mappings go from a word of the default to the words that stand in its place, in order.
+    The mappings go from a word of the default to the words that stand in its place, in order.
     """
 
     about: str
@@ -48,8 +48,8 @@ class Profile:
     """Kernel arguments."""
     cpu: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Properties of the CPU model."""
-    refused: str = ""
-    """Why it cannot be recorded, a sentence; empty when it can."""
+    args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """QEMU arguments."""
 
 
 class Mmu(Protocol):
@@ -60,6 +60,14 @@ class Mmu(Protocol):
 
     levels: int
     """Levels of a user root table in the default profile."""
+
+    def for_levels(self, levels: int) -> Mmu:
+        """The MMU of a guest whose user root table has that many levels."""
+        ...
+
+    def root(self, register: int) -> int:
+        """PA of the root table that a translation register's raw value names."""
+        ...
 
     def valid(self, entry: int, level: int) -> bool:
         """Whether a CPU may cache the entry as a translation or table pointer."""
@@ -104,6 +112,16 @@ class Mmu(Protocol):
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit, for reports."""
         ...
+
+
+class Access(NamedTuple):
+    """What an access that faulted was."""
+
+    write: bool
+    user: bool
+    """Whether user mode did it; else the kernel."""
+    fetch: bool
+    """Whether it was an instruction fetch."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from shootdown.errors import UsageError
 def apply(arch: Arch, names: str) -> Arch:
     """The architecture as the profiles, with commas between, configure it; none changes nothing.
 
-    Raises UsageError for a profile that is unknown, another architecture's, or refused.
+    Raises UsageError for a profile that is unknown or another architecture's.
     """
     for name in names.split(",") if names else ():
         profile = find(arch, name)
@@ -22,6 +22,7 @@ def apply(arch: Arch, names: str) -> Arch:
             arch.machine,
             cmdline=_replaced(arch.machine.cmdline, profile.cmdline),
             cpu=_replaced(arch.machine.cpu, profile.cpu),
+            args=_replaced(arch.machine.args, profile.args),
         )
         arch = replace(arch, machine=machine)
     return arch
@@ -32,9 +33,13 @@ def find(arch: Arch, name: str) -> Profile:
     profile = arch.profiles.get(name)
     if profile is None:
         raise UsageError(_unknown(arch, name))
-    if profile.refused:
-        raise UsageError(f"profile {name} of {arch.name} cannot be recorded: {profile.refused}")
     return profile
+
+
+def lacking(arch: Arch, names: str) -> list[str]:
+    """Those of the names, with commas between, that only other architectures have."""
+    others = {n for other in architectures.names() for n in architectures.get(other).profiles}
+    return [name for name in names.split(",") if name in others - set(arch.profiles)]
 
 
 def _unknown(arch: Arch, name: str) -> str:
@@ -47,8 +52,8 @@ def _unknown(arch: Arch, name: str) -> str:
 
 
 def known(arch: Arch) -> str:
-    """Names of the profiles that can be recorded, with commas between."""
-    return ", ".join(name for name, profile in arch.profiles.items() if not profile.refused)
+    """Names of the profiles, with commas between."""
+    return ", ".join(arch.profiles)
 
 
 def _replaced(words: Iterable[str], by: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from shootdown import arch as architectures
-from shootdown.bench import checkers
+from shootdown.bench import checkers, snapshots
 from shootdown.bench.ratio import Figure, figure, ratios, table
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.kernel.groups import GROUPS
@@ -118,6 +118,9 @@ def main() -> int:
             for arch in chosen:
                 figures |= _measure(arch, options.kernel, options.pairs, Path(scratch))
                 figures |= _groups(arch, options.kernel, options.group_pairs, Path(scratch))
+                figures |= snapshots.measure(
+                    arch, options.kernel, options.pairs, Path(scratch), _tell
+                )
             _tell("both checkers on a synthetic trace")
             figures |= checkers.measure(Path(scratch))
     except ShootdownError as error:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from shootdown import arch
 from shootdown.cli import options, run
 from shootdown.errors import ExitCode, InconclusiveError, SkippedError, UsageError
 from shootdown.kernel.cache import cache_root
@@ -102,7 +103,7 @@ def _planned(args: argparse.Namespace) -> Experiment:
     if args.kernel is None and args.plan is None:
         args.kernel = _HERE
     experiment = options.the_experiment(args)
-    if experiment.kernel.startswith("debian:"):
+    if source.named(experiment.kernel):
         raise UsageError(
             f"{experiment.kernel} is the same kernel at every commit; name what the tree builds"
         )
@@ -114,10 +115,11 @@ def _planned(args: argparse.Namespace) -> Experiment:
 def _found(args: argparse.Namespace) -> Experiment:
     """The experiment with the kernel that is there now, and for its architecture."""
     experiment = options.the_experiment(args)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, arch.get(experiment.arch))
     if args.arch or args.plan:
         return experiment
-    return replace(experiment, arch=source.architecture(experiment.kernel, cache_root()))
+    (name,) = source.architectures(experiment.kernel, cache_root())
+    return replace(experiment, arch=name)
 
 
 def _build(command: str) -> None:

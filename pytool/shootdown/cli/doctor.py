@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel", metavar="SPEC", help="look at this kernel: what is used, what is missing"
     )
-    parser.add_argument("--arch", help="of debian:VERSION, which of its kernels")
+    parser.add_argument("--arch", help="of debian:VERSION or built:VERSION, which kernel")
     options.add_json(parser)
 
 

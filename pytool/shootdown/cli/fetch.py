@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[options.DEFAULT.kernel],
         metavar="SPEC",
-        help=f"debian:VERSION, an image or a build tree (default: {options.DEFAULT.kernel})",
+        help="debian:VERSION, built:VERSION, an image or a build tree "
+        f"(default: {options.DEFAULT.kernel})",
     )
     parser.add_argument("--arch", default="all", help=f"{', '.join(arch.names())} or all")
     options.add_json(parser)

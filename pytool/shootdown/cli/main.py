@@ -13,12 +13,23 @@ from types import FrameType, ModuleType
 from typing import Final, NoReturn
 
 import shootdown
-from shootdown.cli import bisect, check, ci, doctor, explain, fetch, record, report, run
+from shootdown.cli import (
+    bisect,
+    build_kernel,
+    check,
+    ci,
+    doctor,
+    explain,
+    fetch,
+    record,
+    report,
+    run,
+)
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
     *(run, ci, bisect, record, check, report),
-    *(explain, fetch, doctor),
+    *(explain, fetch, build_kernel, doctor),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -48,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     commands = top.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
         summary = (module.__doc__ or "").partition("\n")[0]
         sub = commands.add_parser(
             name,

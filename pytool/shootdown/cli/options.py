@@ -17,7 +17,7 @@ from shootdown.kernel import groups
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
-from shootdown.run import directory, experiment
+from shootdown.run import directory, experiment, source
 from shootdown.run.experiment import Experiment
 
 DEFAULT: Final = Experiment(arch="x86_64")
@@ -33,7 +33,8 @@ def add_kernel(parser: Parser, default: str = DEFAULT.kernel) -> None:
     parser.add_argument(
         "--kernel",
         metavar="SPEC",
-        help=f"debian:VERSION, a build tree, an image or a .deb (default: {default})",
+        help="debian:VERSION, built:VERSION[+VARIANT], a build tree, an image or a .deb "
+        f"(default: {default})",
     )
 
 
@@ -44,6 +45,21 @@ def add_workload(parser: Parser) -> None:
         dest="workloads",
         metavar="GLOB",
         help="workloads to run, patterns with commas between (default: all)",
+    )
+
+
+def add_load(parser: Parser) -> None:
+    """Which loads of the distribution's run, and for how long."""
+    parser.add_argument(
+        "--load",
+        metavar="stress-ng:GLOB",
+        help="stressors of stress-ng to run instead of workloads, patterns with commas between",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=number,
+        metavar="N",
+        help=f"how long each load runs in the guest (default: {DEFAULT.seconds})",
     )
 
 
@@ -92,6 +108,7 @@ def add_experiment(
     add_kernel(what, kernel)
     what.add_argument("--arch", help=f"one of {', '.join(arch.names())} (default: {architecture})")
     add_workload(what)
+    add_load(what)
     what.add_argument("--rootfs", metavar="DIR", help="files to add to the guest's root")
     add_profile(what)
     add_mutate(what)
@@ -102,7 +119,18 @@ def add_experiment(
     how = parser.add_argument_group("how it runs")
     add_effort(how)
     how.add_argument("--smp", type=number, metavar="N", help=f"vCPUs (default: {DEFAULT.smp})")
-    how.add_argument("--mem", type=number, metavar="MIB", help=f"RAM (default: {DEFAULT.mem})")
+    how.add_argument(
+        "--mem",
+        type=number,
+        metavar="MIB",
+        help=f"RAM (default: {DEFAULT.mem}, or what a variant needs)",
+    )
+    how.add_argument(
+        "--swap",
+        type=number,
+        metavar="MIB",
+        help="swap, on a disk of its own (default: as the load needs)",
+    )
     how.add_argument(
         "--events",
         metavar="GROUP[,GROUP...]",
@@ -110,6 +138,11 @@ def add_experiment(
     )
     how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
+    )
+    how.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
     )
     how.add_argument(
         "--no-plugin",
@@ -186,6 +219,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
         given["command"] = a_command(args.command)
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
+    if "mem" not in given and not args.plan:
+        value = replace(value, mem=max(value.mem, source.needed_mem(value.kernel)))
     return replace(
         value,
         arch=arch.get(value.arch).name,

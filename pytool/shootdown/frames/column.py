@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from shootdown.model.known import Known
 from shootdown.trace.schema import DTYPE, Flag, Kind
 from shootdown.trace.types import Events
 
@@ -31,6 +32,9 @@ class Column:
     source: Source
 
 
+_NOTHING: Final = Known()
+
+
 @dataclass(frozen=True)
 class Table:
     """One table: which events it is made of, what a row is, and its columns."""
@@ -42,15 +46,19 @@ class Table:
     rows: Callable[[Events], Events] = lambda events: events
     """From the events of ``kinds`` in the order of ``seq`` to the rows, in their order."""
     order: str = "in the order of `seq`"
+    group: str = ""
+    """The event group without which the table is empty (docs/groups.md)."""
+    told: Callable[[Events, Known], Events] | None = None
+    """Instead of ``rows``, where the kernel's enumerators are needed as well."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns that every table begins with, and its own."""
         return (*COMMON, *self.own)
 
-    def build(self, events: Events) -> pd.DataFrame:
+    def build(self, events: Events, known: Known = _NOTHING) -> pd.DataFrame:
         """The table, from the events of its kinds. Nothing of ``events`` is kept."""
-        rows = self.rows(events)
+        rows = self.told(events, known) if self.told else self.rows(events)
         # Fields are strided views of the records: copy, so that the mapped file can be let go.
         return pd.DataFrame({c.name: _own(c.source(rows), c.dtype) for c in self.columns})
 
@@ -77,6 +85,17 @@ def names(name: str, enum: type[IntEnum], text: str) -> Column:
 def categories(values: Sequence[str] | npt.NDArray[Any]) -> Values:
     """Names that are not known beforehand; the categories are those that occur, sorted."""
     return pd.Categorical(np.asarray(values, dtype=np.object_))
+
+
+def text(name: str, meaning: str) -> Column:
+    """A column of names, from the rows' field of that name, which holds strings."""
+    return Column(name, "category", "", meaning, lambda rows: categories(rows[name]))
+
+
+def row_type(columns: Sequence[Column]) -> np.dtype[Any]:
+    """A record for what a model says: the common fields and one for each of ``columns``."""
+    own = [(c.name, "O" if c.dtype == "category" else c.dtype) for c in columns]
+    return np.dtype([("seq", "<u8"), ("icount", "<u8"), ("pc", "<u8"), ("cpu", "u1"), *own])
 
 
 COMMON: Final = (

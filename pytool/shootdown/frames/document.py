@@ -61,7 +61,8 @@ def text() -> str:
     ]
     for table in ALL.values():
         order = "" if table.order == usual else f" Rows are {table.order}."
-        parts += [f"\n## `{table.name}`\n", f"{table.text}{order}\n", *_rows(table.own)]
+        needs = f" Needs the event group `{table.group}`." if table.group else ""
+        parts += [f"\n## `{table.name}`\n", f"{table.text}{needs}{order}\n", *_rows(table.own)]
     return "\n".join(parts) + "\n" + _AGAIN
 
 

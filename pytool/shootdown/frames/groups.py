@@ -9,8 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from shootdown import arch as arches
 from shootdown.frames.column import Column, Table, categories, field
 from shootdown.model import calls, shootdowns, waits
+from shootdown.model.known import Known
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -31,7 +33,7 @@ def _word(number: int) -> Column:
 
 CALLS: Final = Table(
     "calls",
-    "Calls of recorded kernel functions, by the group `functions` and others.",
+    "Calls of recorded kernel functions, of any event group.",
     _CALLS,
     (
         Column(
@@ -53,7 +55,7 @@ CALLS: Final = Table(
 )
 FLUSH_REQUESTS: Final = Table(
     "flush_requests",
-    "x86: calls of flush_tlb_mm_range, from the group `shootdowns`.",
+    "x86: calls of flush_tlb_mm_range.",
     _CALLS,
     (
         _MM,
@@ -65,10 +67,11 @@ FLUSH_REQUESTS: Final = Table(
         field("end_seq", "uint64", "number", "the event at its end: all have answered"),
     ),
     shootdowns.requests,
+    group="shootdowns",
 )
 SHOOTDOWNS: Final = Table(
     "shootdowns",
-    "x86: runs of flush_tlb_func, where a shootdown takes effect, from the group `shootdowns`.",
+    "x86: runs of flush_tlb_func, where a shootdown takes effect.",
     _CALLS,
     (
         _MM,
@@ -81,6 +84,7 @@ SHOOTDOWNS: Final = Table(
         _END,
     ),
     shootdowns.handlers,
+    group="shootdowns",
 )
 
 
@@ -93,7 +97,7 @@ def _asids(events: Events) -> Events:
 _ASID_BITS: Final = np.uint64(16)
 ASIDS: Final = Table(
     "asids",
-    "arm64: ASIDs given to address spaces, from the group `asid`.",
+    "arm64: ASIDs given to address spaces.",
     (Kind.WATCH, Kind.WATCH_INIT),
     (
         field("mm", "uint64", "VA", "the mm_struct", "d"),
@@ -107,31 +111,13 @@ ASIDS: Final = Table(
         ),
     ),
     _asids,
+    group="asid",
 )  # fmt: skip
 
 
-def lock_waits(numbers: dict[str, int]) -> Table:
-    """The table of waits; ``numbers`` are those of system calls, by name."""
-    return Table(
-        "lock_waits",
-        "Waits for an mmap_lock, a row for each holder, from the group `lock_waits`.",
-        (
-            *(Kind.ARMED, Kind.WATCH, Kind.WATCH_INIT, Kind.PROBE, Kind.PROBE_MORE),
-            *(Kind.RET_USER, Kind.ENTER, Kind.EXIT),
-        ),
-        (
-            field("end_seq", "uint64", "number", "the event at its end, 0 when not seen"),
-            _MM,
-            field("write", "bool", "", "it wants the lock to write"),
-            *_side("waiter", "who waits"),
-            *_side("holder", "who holds the lock when the wait begins"),
-            Column(
-                "overlap", "category", "", "whether the two operations share an address",
-                lambda rows: categories(rows["overlap"]),
-            ),
-        ),
-        lambda events: waits.table(waits.waits(events, numbers)),
-    )  # fmt: skip
+def _waits(events: Events, known: Known) -> Events:
+    numbers = arches.get(known.arch).kernel.syscalls if known.arch else {}
+    return waits.table(waits.waits(events, numbers))
 
 
 def _side(side: str, text: str) -> tuple[Column, ...]:
@@ -146,3 +132,26 @@ def _side(side: str, text: str) -> tuple[Column, ...]:
         field(f"{side}_start", "uint64", "VA", "lowest address of its operation, 0 if not known"),
         field(f"{side}_end", "uint64", "VA", "end (exclusive) of its operation, 0 if not known"),
     )  # fmt: skip
+
+
+LOCK_WAITS: Final = Table(
+    "lock_waits",
+    "Waits for an mmap_lock, a row for each holder.",
+    (
+        *(Kind.ARMED, Kind.WATCH, Kind.WATCH_INIT, Kind.PROBE, Kind.PROBE_MORE),
+        *(Kind.RET_USER, Kind.ENTER, Kind.EXIT),
+    ),
+    (
+        field("end_seq", "uint64", "number", "the event at its end, 0 when not seen"),
+        _MM,
+        field("write", "bool", "", "it wants the lock to write"),
+        *_side("waiter", "who waits"),
+        *_side("holder", "who holds the lock when the wait begins"),
+        Column(
+            "overlap", "category", "", "whether the two operations share an address",
+            lambda rows: categories(rows["overlap"]),
+        ),
+    ),
+    group="lock_waits",
+    told=_waits,
+)  # fmt: skip

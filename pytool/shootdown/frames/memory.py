@@ -67,6 +67,7 @@ PTLS: Final = Table(
     ),
     lambda events: _holds(ptl.read(events).holds),
     "in the order of `acquire`, which is the true one",
+    group="ptl",
 )
 PAGES: Final = Table(
     "pages",
@@ -86,6 +87,7 @@ PAGES: Final = Table(
     ),
     lambda events: _named(pages.read(events), freed="seq"),
     "in the order of `seq`: one for each frame of a block",
+    group="pages",
 )
 WALKERS: Final = Table(
     "walkers",
@@ -96,6 +98,7 @@ WALKERS: Final = Table(
         _ends("end", "interrupts are on again; none when the trace ended first"),
     ),
     lambda events: _named(walkers.walks(events), begin="seq"),
+    group="walkers",
 )
 TABLE_FREES: Final = Table(
     "table_frees",
@@ -108,6 +111,7 @@ TABLE_FREES: Final = Table(
         field("grace", "bool", "", "freed by an RCU callback, after a grace period"),
     ),
     lambda events: _named(walkers.frees(events), freed="seq"),
+    group="walkers",
 )
 
 

@@ -15,21 +15,27 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from shootdown import arch as arches
 from shootdown.errors import InfraError, UsageError
 from shootdown.frames import memory, parquet
 from shootdown.frames.column import Table
-from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, SHOOTDOWNS, lock_waits
+from shootdown.frames.faults import FAULT_ATTEMPTS, FAULTS
+from shootdown.frames.groups import ASIDS, CALLS, FLUSH_REQUESTS, LOCK_WAITS, SHOOTDOWNS
+from shootdown.frames.gup import GUP, PINS
 from shootdown.frames.locks import LOCKS
 from shootdown.frames.tables import TABLES
+from shootdown.frames.vmas import VMA_LOCKS, VMAS
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.model.callstack import Timeline
+from shootdown.model.known import Known, known
 from shootdown.run.convert import symbols_of
 from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.reader import Trace as Reader
 from shootdown.trace.schema import DTYPE, Kind
 
-_GROUPS: Final = (CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, lock_waits({}))
+_GROUPS: Final = (
+    *(FAULTS, FAULT_ATTEMPTS, VMAS, VMA_LOCKS, GUP, PINS),
+    *(CALLS, FLUSH_REQUESTS, SHOOTDOWNS, ASIDS, LOCK_WAITS),
+)
 ALL: Final[dict[str, Table]] = {
     table.name: table
     for table in sorted((*TABLES, *memory.TABLES, LOCKS, *_GROUPS), key=lambda table: table.name)
@@ -48,14 +54,17 @@ class Trace:
     asids: pd.DataFrame
     barriers: pd.DataFrame
     calls: pd.DataFrame
+    fault_attempts: pd.DataFrame
     faults: pd.DataFrame
     flush_requests: pd.DataFrame
     flushes: pd.DataFrame
+    gup: pd.DataFrame
     lock_waits: pd.DataFrame
     locks: pd.DataFrame
     marks: pd.DataFrame
     observations: pd.DataFrame
     pages: pd.DataFrame
+    pins: pd.DataFrame
     ptes: pd.DataFrame
     ptls: pd.DataFrame
     returns: pd.DataFrame
@@ -64,6 +73,8 @@ class Trace:
     switches: pd.DataFrame
     syscalls: pd.DataFrame
     table_frees: pd.DataFrame
+    vma_locks: pd.DataFrame
+    vmas: pd.DataFrame
     walkers: pd.DataFrame
     watches: pd.DataFrame
 
@@ -144,14 +155,14 @@ class Trace:
         kept: pd.DataFrame | None = self.__dict__.get(name)
         if kept is not None:
             return kept
-        table = lock_waits(self._syscalls) if name == "lock_waits" else ALL[name]
-        return table.build(self.reader.select(*table.kinds))
+        return ALL[name].build(self.reader.select(*ALL[name].kinds), self._known)
 
     @cached_property
-    def _syscalls(self) -> dict[str, int]:
-        """Numbers of system calls; none when it is not known which architecture ran."""
-        arch = read_json(self._run.command).get("arch") if self._run else None
-        return arches.get(arch).kernel.syscalls if arch else {}
+    def _known(self) -> Known:
+        """What the run directory says of the kernel; nothing when there is none."""
+        if self._run is None or not self._run.command.is_file():
+            return Known()
+        return known(read_json(self._run.command))
 
     if not TYPE_CHECKING:  # else every misspelling would pass for a frame
 

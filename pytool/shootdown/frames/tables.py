@@ -167,16 +167,6 @@ SWITCHES: Final = Table(
     ),
     _probes(Probe.TASK_SWITCH),
 )
-FAULTS: Final = Table(
-    "faults",
-    "Entries of the page-fault handler.",
-    (Kind.PROBE,),
-    (
-        field("va", "uint64", "VA", "the address that faulted", "a"),
-        field("code", "uint64", "register", "x86 error code, or arm64 ESR", "b"),
-    ),
-    _probes(Probe.FAULT),
-)
 RETURNS: Final = Table(
     "returns",
     "Returns to user mode, of system calls, faults and interrupts alike.",
@@ -219,7 +209,6 @@ TABLES: Final = (
     WATCHES,
     SYSCALLS,
     SWITCHES,
-    FAULTS,
     RETURNS,
     MARKS,
     OBSERVATIONS,

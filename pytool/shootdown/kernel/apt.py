@@ -39,11 +39,17 @@ _PASSED_OVER = re.compile(
     rf"{_EXPIRED.pattern}|does not have a Release file|^Some index files failed to download"
 )
 
+_DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
 _CONFIG = """\
 Dir::State "{state}";
 Dir::State::lists "{state}/lists";
 Dir::State::status "{state}/status";
 Dir::Cache "{state}/cache";
+// Container images switch these off; without them every question reads all lists anew.
+Dir::Cache::pkgcache "pkgcache.bin";
+Dir::Cache::srcpkgcache "srcpkgcache.bin";
 Dir::Etc::sourcelist "{state}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
@@ -117,10 +123,19 @@ class PrivateApt:
         """Every version, in every suite, of the packages whose whole name matches ``pattern``."""
         names = self._run("apt-cache", "pkgnames").stdout.split()
         wanted = sorted(filter(pattern.fullmatch, names))
-        if not wanted:
-            return []
-        rows = self._run("apt-cache", "madison", *wanted).stdout.splitlines()
+        return self.versions(*wanted) if wanted else []
+
+    def versions(self, *names: str) -> list[Package]:
+        """Every version, in every suite, of the packages of those names; newest first of each."""
+        rows = self._run("apt-cache", "madison", *names).stdout.splitlines()
         return [_package(row) for row in rows if row.endswith(" Packages")]
+
+    def depends(self, package: Package) -> list[str]:
+        """Names of the packages that it depends on, as listed, alternatives after each other."""
+        shown = self._run("apt-cache", "show", f"{package.name}={package.version}").stdout
+        listed = ", ".join(_DEPENDS.findall(shown.split("\n\n")[0]))
+        names = [_NAME.match(word.strip()) for word in re.split("[,|]", listed)]
+        return list(dict.fromkeys(name[0] for name in names if name))
 
     def download(self, package: Package) -> Path:
         """Fetch the package's file, verified by the hash in its signed list.

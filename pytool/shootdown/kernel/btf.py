@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 from shootdown.errors import InfraError
@@ -113,7 +113,8 @@ class Btf:
     ) -> tuple[dict[str, Member], dict[str, int]]:
         """Those of ``struct.member`` and of the constants that the kernel has.
 
-        A constant is ``enum.NAME``, or ``function.PARAMETER``: its position, from 0.
+        A constant is ``enum.NAME``, ``.NAME`` for an enumerator of an enumeration without a name,
+        or ``function.PARAMETER``: its position, from 0.
         """
         found = {path: self.member(path) for path in members if self.has(path)}
         values = {path: self._constant(path) for path in constants}
@@ -121,6 +122,8 @@ class Btf:
 
     def _constant(self, path: str) -> int | None:
         owner, _, name = path.partition(".")
+        if not owner:
+            return self._nameless.get(name)
         try:
             return self.enum(owner).get(name)
         except InfraError:
@@ -165,7 +168,20 @@ class Btf:
 
     def enum(self, name: str) -> dict[str, int]:
         """Values of an enumeration by name. Raises InfraError when there is none of that name."""
-        at = self._at[self._ids.get(name, 0)]
+        return self._values(self._at[self._ids.get(name, 0)], name)
+
+    @cached_property
+    def _nameless(self) -> dict[str, int]:
+        """Values of all enumerations without a name."""
+        values: dict[str, int] = {}
+        for at in self._at[1:]:
+            name, info = struct.unpack_from("<II", self._types, at)
+            if not name and info >> 24 & 0x1F in (_ENUM, _ENUM64):
+                values |= self._values(at, "(without a name)")
+        return values
+
+    def _values(self, at: int, name: str) -> dict[str, int]:
+        """Values of the enumeration at an offset; ``name`` is what errors call it."""
         info = struct.unpack_from("<I", self._types, at + 4)[0] if at >= 0 else 0
         kind, signed, count = info >> 24 & 0x1F, bool(info >> 31), info & 0xFFFF
         if kind not in (_ENUM, _ENUM64):

@@ -39,7 +39,8 @@ class Dwarf:
     ) -> tuple[dict[str, Member], dict[str, int]]:
         """Those of ``struct.member`` and of ``enum.NAME`` that the kernel has.
 
-        Raises InfraError when gdb is missing or cannot read the file.
+        ``.NAME`` is an enumerator of an enumeration without a name. Raises InfraError when gdb is
+        missing or cannot read the file.
         """
         members, constants = list(members), list(constants)
         new = [path for path in members if path not in self._members]
@@ -132,5 +133,5 @@ def _where(path: str) -> tuple[str, str]:
 
 
 def _value(path: str) -> tuple[str, str]:
-    enum, _, name = _checked(path).partition(".")
-    return f"(enum {enum}){name}", "0"
+    enum, _, name = _checked(path.removeprefix(".")).partition(".")
+    return (f"(enum {enum}){name}" if name else enum), "0"

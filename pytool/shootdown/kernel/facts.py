@@ -49,7 +49,7 @@ class KernelFacts:
     members: dict[str, Member] = field(repr=False)
     """Of ``facts_needs`` and ``lock_forms``: what the kernel has."""
     constants: dict[str, int] = field(repr=False)
-    """Of ``facts_needs``: the enumerators the kernel has."""
+    """Of ``facts_needs`` and of event groups: the enumerators the kernel has."""
     functions: dict[str, Places] = field(repr=False)
     """Functions that event groups speak of: where they begin and end."""
     missing: tuple[str, ...]
@@ -140,7 +140,7 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
                 *groups.all_members(),
             )
         ),
-        (*needs.constants, *groups.all_constants()),
+        dict.fromkeys((*needs.constants, *groups.all_constants())),
     )
     lock_forms.demand_count(members, f"{image.path} (Linux {image.release})")
     symbols = listed.value.with_more(_derive(needs.symbols, image, listed.value, types.value))

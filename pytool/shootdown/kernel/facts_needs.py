@@ -77,6 +77,7 @@ _X86_64: Final = Needs(
     ),
     members=(
         "tlb_state.loaded_mm",
+        "tlb_state.ctxs",
         "tlb_state_shared.is_lazy",
         "pt_regs.ax",
         "pt_regs.orig_ax",

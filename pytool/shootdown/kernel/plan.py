@@ -7,7 +7,7 @@ from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import groups, plan_groups
+from shootdown.kernel import anchor, groups, plan_groups
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.plan_arm64 import SPEC as ARM64
 from shootdown.kernel.plan_spec import Spec
@@ -34,6 +34,7 @@ def make(
     ram_size: int,
     thread: str = "multi",
     events: str = "",
+    slide: int | None = None,
     observe: bool = True,
     drop_store: int = 0,
     delay_us: int = 0,
@@ -41,7 +42,8 @@ def make(
     """The text of the plan.
 
     ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``events``: groups of
-    events, as ``groups.named`` takes them. ``drop_store`` and
+    events, as ``groups.named`` takes them. ``slide``:
+    bytes that KASLR has added to the kernel's VAs, where that is known. ``drop_store`` and
     ``delay_us`` (microseconds) are for tests: lose the N-th page-table store; sleep before
     numbering a watched access. A probe that the kernel has no place for is left out and named in
     a comment. Raises InfraError when the kernel lacks something no recording can do without, and
@@ -61,6 +63,7 @@ def make(
         f"arch {arch.name}",
         f"thread {thread}",
         f"ram {ram:#x} {ram_size:#x}",
+        f"{anchor.line(facts)}  # {anchor.SYMBOL}" if slide is None else f"slide {slide:#x}",
         f"start {facts.va('rest_init'):#x}  # rest_init",
         *_mappings(facts, spec, ram),
         *_watches(facts, spec),

@@ -97,6 +97,8 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
             tuple(dict.fromkeys(other.at_entry + traced.at_entry)),
             tuple(dict.fromkeys(other.at_return + traced.at_return)),
             traced.silent and other.silent,
+            traced.unless or other.unless,
+            traced.embedded or other.embedded,
         )
     yield from wanted.values()
 
@@ -126,7 +128,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     number, stack, result = int(traced.function), registers.stack, registers.result
     # The event first: what begins or ends with it is told behind it.
-    entry = list(filter(None, (_action(facts, registers, text) for text in traced.at_entry)))
+    wanted = traced.at_entry if _acts(facts, traced) else ()
+    entry = list(filter(None, (_action(facts, registers, text) for text in wanted)))
     leave = list(filter(None, (_action(facts, registers, text) for text in traced.at_return)))
     if traced.silent:
         yield from (_probe(va, number, *leave) for va in places.returns if leave)
@@ -164,3 +167,12 @@ def _word_of(facts: KernelFacts, registers: Registers, name: str) -> str:
 
 def _probe(va: int, number: int, *words: str) -> str:
     return " ".join(("probe", f"{va:#x}", str(number), *words))
+
+
+def _acts(facts: KernelFacts, traced: Traced) -> bool:
+    """Whether the kernel wants the actions at the function's entry."""
+    if traced.unless and facts.has(traced.unless):
+        return False
+    return not traced.embedded or (
+        facts.has(traced.embedded) and facts.member(traced.embedded).offset == 0
+    )

@@ -86,6 +86,10 @@ class Spec:
     """From PA of the first byte of RAM: the VA of it in the linear map, a term."""
     image_pa: Callable[[KernelFacts, int], str]
     """From a VA in the kernel image: its PA, a term."""
+    image_word: str
+    """Symbol of the 64-bit word by which the kernel goes from the VAs of its image to PAs."""
+    image_va: Callable[[int, int], int]
+    """From a PA in the kernel image and that word: its VA, modulo 2**64."""
     kernel_root: str
     """Symbol of the kernel's root table."""
     slow_table: Callable[[KernelFacts], int]

@@ -22,12 +22,14 @@ def _linear(facts: KernelFacts, ram: int) -> str:
 
 def _image_pa(facts: KernelFacts, va: int) -> str:
     """arch/x86/include/asm/page_64.h: __phys_addr_nodebug."""
-    return f"{va - _START_KERNEL_MAP:#x}+@{facts.va('phys_base'):#x}"
+    return f"{va:#x}-{_START_KERNEL_MAP:#x}+@{facts.va('phys_base'):#x}"
 
 
 SPEC: Final = Spec(
     linear=_linear,
     image_pa=_image_pa,
+    image_word="phys_base",
+    image_va=lambda pa, word: pa - word + _START_KERNEL_MAP,
     kernel_root="init_top_pgt",
     registers=Registers("rsp", ("rdi", "rsi", "rdx", "rcx", "r8", "r9"), "rax"),
     slow_table=lambda facts: facts.va("level1_fixmap_pgt"),

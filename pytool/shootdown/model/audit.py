@@ -14,7 +14,7 @@ import numpy as np
 
 from shootdown.arch.base import Mmu
 from shootdown.errors import ShootdownError
-from shootdown.model.pagetables import SLOTS, Shadow, Table, span_of
+from shootdown.model.pagetables import PAGE_SIZE, SLOTS, Shadow, Table, span_of
 from shootdown.trace.types import Slots
 
 _DETAILS: Final = 20
@@ -38,6 +38,8 @@ class Root:
     """"kernel", "user" or "loaded"."""
     label: str
     """Whose it is, for reports."""
+    slots: int = SLOTS
+    """How many entries it has."""
 
 
 @dataclass
@@ -61,6 +63,16 @@ class AuditReport:
     def agrees(self) -> bool:
         """Whether something was compared and everything agreed."""
         return self.nonzero_checked > 0 and not self.mismatches and not self.unknown_tables
+
+
+def slots_at(memory: Memory, pa: int, count: int = SLOTS) -> Slots:
+    """The slots of the table at ``pa``, which may lie within a page. Raises as ``Memory`` does.
+
+    A CPU takes a table to be aligned to its size, and so does this.
+    """
+    pa &= -8 * count
+    first = pa % PAGE_SIZE // 8
+    return memory.table(pa & -PAGE_SIZE)[first : first + count]
 
 
 def audit(shadow: Shadow, memory: Memory, roots: Iterable[Root], mmu: Mmu) -> AuditReport:
@@ -88,8 +100,9 @@ class _Audit:
         if (pa, level) in self.reached:
             return
         self.reached.add((pa, level))
+        count = root.slots if level == root.levels else SLOTS
         try:
-            slots = self.memory.table(pa)
+            slots = slots_at(self.memory, pa, count)
         except ShootdownError as error:
             self._unknown(pa, level, va, root, str(error))
             return
@@ -108,13 +121,15 @@ class _Audit:
             self._unknown(pa, level, va, root, "the trace does not know it")
         elif table.level != level:
             self._unknown(pa, level, va, root, f"the trace has it at level {table.level}")
+        elif len(table.slots) != len(slots):
+            self._unknown(pa, level, va, root, f"the trace has it with {len(table.slots)} slots")
         else:
             self._compare(table, va, root, slots)
 
     def _compare(self, table: Table, va: int, root: Root, slots: Slots) -> None:
         report, level = self.report, table.level
         report.tables_checked += 1
-        report.entries_checked += SLOTS
+        report.entries_checked += len(slots)
         report.nonzero_checked += int(np.count_nonzero(slots))
         for index in np.flatnonzero(slots != table.slots).tolist():
             held, found = int(table.slots[index]), int(slots[index])
@@ -138,5 +153,5 @@ class _Audit:
 def _where(pa: int, level: int, va: int, root: Root) -> str:
     # The upper half of an x86 user root is reached from the kernel's root first.
     if root.kind == "kernel":
-        va |= -span_of(root.levels + 1) % (1 << 64)
+        va |= -root.slots * span_of(root.levels) % (1 << 64)
     return f"level {level} table at PA {pa:#x} (VA {va:#x}, {root.kind} root of {root.label})"

@@ -62,6 +62,9 @@ class Listener:
     def faulted(self, event: Event) -> None:
         """A page fault was taken (Probe.FAULT)."""
 
+    def freed(self, event: Event) -> None:
+        """Frames that user memory or a table was in went back to the allocator (PAGE_FREED)."""
+
     def root_loaded(self, event: Event) -> None:
         """A CPU loaded a translation root (ROOT_LOAD)."""
 

@@ -65,7 +65,8 @@ class Move(Enum):
 class Transition:
     """One change of a lock word.
 
-    ``lock`` is the mm_struct's VA; ``readers`` says how many sleeping readers a grant lets in.
+    ``lock`` is the VA of the mm_struct, or for ``Watch.VMA_LOCK`` of the VMA; ``readers`` says how
+    many sleeping readers a grant lets in.
     """
 
     seq: int
@@ -103,15 +104,15 @@ class Locks:
         )
 
 
-def transitions(events: Events) -> Locks:
-    """Decode every mmap_lock in a trace."""
+def transitions(events: Events, watch: Watch = Watch.MMAP_LOCK) -> Locks:
+    """Decode every mmap_lock in a trace, or the rwsems that another watch follows."""
     kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-    mine = events[kinds & (events["id"] == Watch.MMAP_LOCK)]
+    mine = events[kinds & (events["id"] == watch)]
     histories: list[list[Step]] = []
     breaks = 0
     words = np.unique(mine["a"])
     for word in words:
-        for life in _lives(mine[mine["a"] == word]):
+        for life in lives(mine[mine["a"] == word]):
             steps, broken = chain(life, unknown=_FLAGS)
             histories.append(steps)
             breaks += broken
@@ -120,7 +121,7 @@ def transitions(events: Events) -> Locks:
     return Locks(tuple(decoded), len(words), breaks)
 
 
-def _lives(events: Events) -> Iterator[list[Step]]:
+def lives(events: Events) -> Iterator[list[Step]]:
     """The steps of one word, cut where it began to be watched anew."""
     life: list[Step] = []
     for row in events[list(STEP)].tolist():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from shootdown import arch as arches
@@ -35,7 +36,7 @@ class Machine(Speaker):
 
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
         super().__init__(listeners)
-        self.arch: Final = arches.get(arch)
+        self.arch = arches.get(arch)
         self.space: Final = Space(self.arch.mmu)
         self.records: Final = Records()
         self.tlb: Final = TLBS[self.arch.name](self.records)
@@ -74,6 +75,7 @@ class Machine(Speaker):
             Kind.EXIT: self._leave,
             Kind.RET_USER: self._return,
             Kind.MARK: self._mark,
+            Kind.PAGE_FREED: self._freed,
             Kind.OBS: self._observe,
         }
 
@@ -306,6 +308,8 @@ class Machine(Speaker):
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
+        self.space.mmu = self.arch.mmu.for_levels(event.d)
+        self.arch = replace(self.arch, mmu=self.space.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)
@@ -314,6 +318,9 @@ class Machine(Speaker):
             self._phases.append(name)
         elif event.id == Mark.END and name in self._phases:
             del self._phases[self._phases.index(name) :]
+
+    def _freed(self, event: Event) -> None:
+        self._tell("freed", event)
 
     def _observe(self, event: Event) -> None:
         self._tell("observed", event)

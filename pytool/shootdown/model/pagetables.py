@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
+from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events, Slots
 
@@ -32,7 +33,7 @@ def span_of(level: int) -> int:
 
 @dataclass
 class Table:
-    """One page-table page."""
+    """One page table: a page, or less of a root (``smallroots``)."""
 
     pa: int
     level: int
@@ -81,6 +82,9 @@ class Shadow:
         """PA, once ARMED was seen."""
         self.user_levels: int = mmu.levels
         self.kernel_levels: int = mmu.levels
+        self.root_slots: int = SLOTS
+        """Slots of a root table."""
+        self._small = SmallRoots()
         self.inconsistencies = 0
         self.details: list[str] = []
 
@@ -106,7 +110,7 @@ class Shadow:
             return Walk(0, self.mmu.levels, None, known=False)
         while True:
             level = table.level
-            entry = int(table.slots[index_of(va, level)])
+            entry = int(table.slots[index_of(va, level) % len(table.slots)])
             if self.mmu.leaf(entry, level):
                 return Walk(entry, level, self.mmu.target(entry, level) + va % span_of(level))
             if not self.mmu.table(entry, level):
@@ -120,6 +124,7 @@ class Shadow:
         for event in events[events["kind"] == Kind.ARMED]:
             self.kernel_root = int(event["c"])
             self.user_levels, self.kernel_levels = int(event["d"]), int(event["level"])
+            self.mmu = self.mmu.for_levels(self.user_levels)
         loads = events[events["kind"] == Kind.ROOT_LOAD]
         keys = zip(loads["cpu"].tolist(), loads["id"].tolist(), strict=True)
         self.loaded.update(zip(keys, loads["b"].tolist(), strict=True))
@@ -131,13 +136,20 @@ class Shadow:
             root = int(event["d"]) or pa
             if pa in self.tables:
                 self._complain(event, f"table {pa:#x} became reachable twice")
-            table = Table(pa, int(event["level"]), int(event["c"]), root)
+            slots = slots_of(int(event["id"])) if is_root else SLOTS
+            zeros = np.zeros(slots, np.uint64)
+            table = Table(pa, int(event["level"]), int(event["c"]), root, zeros)
             self.tables[pa] = table
+            self._small.add(pa, slots)
             if is_root:
                 self.roots[pa] = table
+                self.root_slots = slots
             return
-        if self.tables.pop(pa, None) is None:
+        gone = self.tables.pop(pa, None)
+        if gone is None:
             self._complain(event, f"table {pa:#x} was given up and never known")
+        else:
+            self._small.remove(pa, len(gone.slots))
         self.roots.pop(pa, None)
 
     def _write(self, events: Events) -> None:
@@ -159,15 +171,25 @@ class Shadow:
         """The value of each slot (by PA, ascending), and whether its table is known."""
         values = np.zeros(len(slots), np.uint64)
         known = np.zeros(len(slots), np.bool_)
-        for pa, start, end in _by_table(slots):
+        for pa, start, end in self._by_table(slots):
             if table := self.tables.get(pa):
-                values[start:end] = table.slots[_index(slots[start:end])]
+                values[start:end] = table.slots[_index(slots[start:end], pa)]
                 known[start:end] = True
         return values, known
 
     def _store(self, slots: npt.NDArray[np.uint64], values: Slots) -> None:
-        for pa, start, end in _by_table(slots):
-            self.tables[pa].slots[_index(slots[start:end])] = values[start:end]
+        for pa, start, end in self._by_table(slots):
+            self.tables[pa].slots[_index(slots[start:end], pa)] = values[start:end]
+
+    def _by_table(self, slots: npt.NDArray[np.uint64]) -> list[tuple[int, int, int]]:
+        """Ascending slot PAs cut by table: its PA, first and end (exclusive) position."""
+        if not len(slots):
+            return []
+        tables = self._small.tables_of(slots)
+        cuts = np.flatnonzero(tables[1:] != tables[:-1]) + 1
+        starts = [0, *cuts.tolist()]
+        ends = [*cuts.tolist(), len(slots)]
+        return [(int(tables[s]), s, end) for s, end in zip(starts, ends, strict=True)]
 
     def _check(
         self,
@@ -198,22 +220,8 @@ class Shadow:
             )
 
 
-def _index(slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
-    return ((slots & np.uint64(PAGE_SIZE - 1)) >> np.uint64(3)).astype(np.intp)
-
-
-def _by_table(slots: npt.NDArray[np.uint64]) -> list[tuple[int, int, int]]:
-    """Ascending slot PAs cut by table: its PA, first (inclusive) and end (exclusive) position."""
-    if not len(slots):
-        return []
-    pages = slots >> np.uint64(PAGE_SHIFT)
-    cuts = np.flatnonzero(pages[1:] != pages[:-1]) + 1
-    starts = [0, *cuts.tolist()]
-    ends = [*cuts.tolist(), len(slots)]
-    return [
-        (int(pages[start]) << PAGE_SHIFT, start, end)
-        for start, end in zip(starts, ends, strict=True)
-    ]
+def _index(slots: npt.NDArray[np.uint64], table: int) -> npt.NDArray[np.intp]:
+    return ((slots - np.uint64(table)) >> np.uint64(3)).astype(np.intp)
 
 
 def observed_pages(events: Events) -> list[int]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from shootdown.arch.base import Mmu
-from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
+from shootdown.model.pagetables import PAGE_SIZE, SLOTS, index_of, span_of
+from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
@@ -37,6 +38,8 @@ class _Table:
     root: int
     va: int
     level: int
+    size: int = SLOTS
+    """How many slots it has."""
     slots: dict[int, int] = field(default_factory=dict)
     """Non-zero entries by index."""
 
@@ -45,8 +48,9 @@ class Space:
     """The user page tables as of the last event applied."""
 
     def __init__(self, mmu: Mmu) -> None:
-        self._mmu = mmu
+        self.mmu = mmu
         self._tables: dict[int, _Table] = {}
+        self._small = SmallRoots()
         self.mapped: Counter[int] = Counter()
         """How many level 1 leaves map the page at a PA."""
 
@@ -57,7 +61,9 @@ class Space:
             return
         match event.kind:
             case Kind.ROOT_LEARN:
-                self._tables[event.b] = _Table(event.d or event.b, 0, event.level)
+                table = _Table(event.d or event.b, 0, event.level, slots_of(event.id))
+                self._tables[event.b] = table
+                self._small.add(event.b, table.size)
             case Kind.TABLE_LINK:
                 self._tables[event.b] = _Table(event.d, event.c, event.level)
             case Kind.TABLE_UNLINK | Kind.ROOT_FORGET:
@@ -65,7 +71,7 @@ class Space:
 
     def root_of(self, slot: int) -> int:
         """PA of the root table above the slot at a PA, 0 when the table is not known."""
-        table = self._tables.get(slot & -PAGE_SIZE)
+        table = self._tables.get(self._small.table_of(slot))
         return table.root if table else 0
 
     def walk(self, root: int, va: int) -> Leaf | None:
@@ -74,7 +80,7 @@ class Space:
         while table is not None:
             index = index_of(va, table.level)
             entry = table.slots.get(index, 0)
-            if self._mmu.leaf(entry, table.level):
+            if self.mmu.leaf(entry, table.level):
                 first = va & -span_of(table.level)
                 return Leaf(pa + index * _SLOT, first, table.level, entry)
             pa, table = self._below(entry, table.level)
@@ -85,7 +91,20 @@ class Space:
         leaf = self.walk(root, va)
         if leaf is None:
             return None
-        return (self._mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE
+        return (self.mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE
+
+    def unread(self, root: int, va: int) -> bool:
+        """Whether ``va`` leads to a table of which the trace has not told yet.
+
+        The plugin reads a table after the store that links it, and other vCPUs use it meanwhile.
+        """
+        table = self._tables.get(root)
+        while table is not None:
+            entry, level = table.slots.get(index_of(va, table.level), 0), table.level
+            _, table = self._below(entry, level)
+            if table is None:
+                return self.mmu.table(entry, level)
+        return False
 
     def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
         """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
@@ -93,7 +112,7 @@ class Space:
         if table is None:
             return
         for index, below in table.slots.items():
-            if self._mmu.leaf(below, table.level):
+            if self.mmu.leaf(below, table.level):
                 va = table.va + index * span_of(table.level)
                 yield Leaf(pa + index * _SLOT, va, table.level, below)
             else:
@@ -101,17 +120,18 @@ class Space:
 
     def _below(self, entry: int, level: int) -> tuple[int, _Table | None]:
         """PA of the table that an entry of ``level`` points to, and the table when it is known."""
-        if not self._mmu.table(entry, level):
+        if not self.mmu.table(entry, level):
             return 0, None
-        pa = self._mmu.target(entry, level)
+        pa = self.mmu.target(entry, level)
         table = self._tables.get(pa)
         return pa, table if table is not None and table.level == level - 1 else None
 
     def _store(self, event: Event) -> None:
-        table = self._tables.get(event.a & -PAGE_SIZE)
+        pa = self._small.table_of(event.a)
+        table = self._tables.get(pa)
         if table is None:
             return
-        index = event.a % PAGE_SIZE // _SLOT
+        index = (event.a - pa) // _SLOT
         old = table.slots.pop(index, 0)
         if event.c:
             table.slots[index] = event.c
@@ -124,12 +144,13 @@ class Space:
     def _forget(self, pa: int) -> None:
         table = self._tables.pop(pa, None)
         if table is not None:
+            self._small.remove(pa, table.size)
             for entry in table.slots.values():
                 self._count(entry, table.level, -1)
 
     def _count(self, entry: int, level: int, by: int) -> None:
-        if level == 1 and self._mmu.leaf(entry, 1):
-            page = self._mmu.target(entry, 1)
+        if level == 1 and self.mmu.leaf(entry, 1):
+            page = self.mmu.target(entry, 1)
             count = self.mapped.get(page, 0) + by
             if count:
                 self.mapped[page] = count

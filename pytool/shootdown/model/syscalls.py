@@ -11,6 +11,14 @@ is about address ranges of the caller's address space; what it says follows the 
 * ``mremap`` promises for the range that moved away, the range it moved to, and a tail that was cut
   off. Where nothing moved it looks at no entry (mm/mremap.c).
 * ``fork`` takes away the right to write, of what the call itself write-protected.
+* ``brk`` that shrinks, ``shmdt`` and ``shmat(SHM_REMAP)`` unmap as ``munmap`` and
+  ``mmap(MAP_FIXED)`` do (mm/mmap.c, SYSCALL_DEFINE1(brk); ipc/shm.c, ksys_shmdt(), do_shmat()), but
+  do not say where the range ends: they promise for what the call itself took away from its
+  beginning on.
+* ``remap_file_pages`` maps anew with MAP_FIXED (mm/mmap.c), its range cut to whole pages.
+* ``process_madvise`` has its ranges in memory, so it promises for what the call itself took away
+  from its own address space: only there does it take such advice, if at all (mm/madvise.c,
+  process_madvise_behavior_valid(), process_madvise_remote_valid()).
 """
 
 from __future__ import annotations
@@ -23,6 +31,7 @@ from shootdown.arch.base import Arch
 from shootdown.model.entries import Call, Superseded
 
 MAP_FIXED: Final = 0x10
+SHM_REMAP: Final = 0o40000
 CLONE_VM: Final = 0x100
 PROT_WRITE: Final = 2
 PROT_EXEC: Final = 4
@@ -52,28 +61,39 @@ def operation(call: Call | None) -> str:
 
 
 def area(call: Call) -> tuple[int, int]:
-    """The VA range (end exclusive) that the first two arguments name; empty for a fork."""
-    return (0, 0) if operation(call) == "fork" else _range(call.arg(0), call.arg(1))
+    """The VA range (end exclusive) that the first two arguments name; empty for a call that has no
+    such arguments.
+    """
+    if call.name in _UNBOUNDED or operation(call) == "fork":
+        return 0, 0
+    return _cut(call) if call.name == "remap_file_pages" else _range(call.arg(0), call.arg(1))
 
 
 def promise(call: Call, arch: Arch) -> Promise | None:
     """What a call that has returned promises; None when it failed or is none of ours."""
     name = operation(call)
-    if not name or call.result >= arch.kernel.syscall_fail_from:
+    if not name or _failed(call, arch):
         return None
+    own = ((_UNBOUNDED[call.name](call), _USER_VA + 1),) if call.name in _UNBOUNDED else ()
     match name:
         case "mremap":
             return Promise(name, _moved(call), _anything)
         case "mprotect":
-            return Promise(name, (_range(call.arg(0), call.arg(1)),), _more_than(call, arch))
+            return Promise(name, (area(call),), _more_than(call, arch))
         case "fork":
             return Promise(name, ((0, _USER_VA + 1),), _lost_write(arch), own=True)
-    return Promise(name, (_range(call.arg(0), call.arg(1)),), _anything)
+    return Promise(name, own or (area(call),), _within(own) if own else _anything, own=bool(own))
+
+
+def _failed(call: Call, arch: Arch) -> bool:
+    if call.name == "brk":  # it knows no errors, and returns where the heap ends
+        return call.result != call.arg(0)
+    return call.result >= arch.kernel.syscall_fail_from
 
 
 def _advice(call: Call) -> str:
-    advice = ADVICE.get(call.arg(2))
-    return f"madvise({advice})" if advice else ""
+    advice = ADVICE.get(call.arg(3 if call.name == "process_madvise" else 2))
+    return f"{call.name}({advice})" if advice else ""
 
 
 _OPERATIONS: Final[dict[str, Callable[[Call], str]]] = {
@@ -83,6 +103,11 @@ _OPERATIONS: Final[dict[str, Callable[[Call], str]]] = {
     "pkey_mprotect": lambda call: "mprotect",
     "mremap": lambda call: "mremap",
     "madvise": _advice,
+    "process_madvise": _advice,
+    "brk": lambda call: "brk",
+    "shmdt": lambda call: "shmdt",
+    "shmat": lambda call: "shmat(SHM_REMAP)" if call.arg(2) & SHM_REMAP else "",
+    "remap_file_pages": lambda call: "remap_file_pages",
     "fork": lambda call: "fork",
     "clone": lambda call: "" if call.arg(0) & CLONE_VM else "fork",
     # The flags of clone3 are in memory; with CLONE_VM it write-protects nothing.
@@ -93,6 +118,28 @@ _OPERATIONS: Final[dict[str, Callable[[Call], str]]] = {
 def _range(start: int, size: int) -> tuple[int, int]:
     start &= _USER_VA
     return start, start + (size + _PAGE - 1 & -_PAGE & _WORD)
+
+
+# Calls that do not say where what they unmap ends, and what says where it begins.
+_UNBOUNDED: Final[dict[str, Callable[[Call], int]]] = {
+    "brk": lambda call: _up(call.arg(0)),
+    "shmdt": lambda call: call.arg(0) & _USER_VA,
+    "shmat": lambda call: call.result,
+    "process_madvise": lambda call: 0,
+}
+
+
+def _within(ranges: tuple[tuple[int, int], ...]) -> Callable[[Superseded], bool]:
+    return lambda what: any(what.va < end and start < what.end for start, end in ranges)
+
+
+def _cut(call: Call) -> tuple[int, int]:
+    start, size = call.arg(0) & _USER_VA & -_PAGE, call.arg(1) & -_PAGE & _WORD
+    return start, start + size
+
+
+def _up(address: int) -> int:
+    return address + _PAGE - 1 & -_PAGE & _WORD
 
 
 def _moved(call: Call) -> tuple[tuple[int, int], ...]:

@@ -18,8 +18,8 @@ from typing import Final
 
 from shootdown.arch.base import Mmu
 from shootdown.errors import InconclusiveError
-from shootdown.model.audit import Memory, Root
-from shootdown.model.pagetables import PAGE_SIZE, index_of, span_of
+from shootdown.model.audit import Memory, Root, slots_at
+from shootdown.model.pagetables import SLOTS, index_of, span_of
 
 _MOST_TASKS: Final = 1 << 22  # PID_MAX_LIMIT: a longer list is a broken one
 
@@ -49,12 +49,15 @@ class KernelSpace:
     root: int
     """PA of the kernel's root table."""
     levels: int
+    slots: int = SLOTS
+    """Entries of the root table."""
 
     def translate(self, va: int) -> int:
         """PA of ``va``. Raises InconclusiveError when nothing is mapped there."""
         table = self.root
         for level in range(self.levels, 0, -1):
-            entry = int(self.memory.table(table)[index_of(va, level)])
+            count = self.slots if level == self.levels else SLOTS
+            entry = int(slots_at(self.memory, table, count)[index_of(va, level) % count])
             if self.mmu.leaf(entry, level):
                 return self.mmu.target(entry, level) + va % span_of(level)
             if not self.mmu.table(entry, level):
@@ -68,7 +71,7 @@ class KernelSpace:
     def word(self, va: int) -> int:
         """The 64-bit word at ``va``, which is 8-byte aligned."""
         pa = self.translate(va)
-        return int(self.memory.table(pa & -PAGE_SIZE)[pa % PAGE_SIZE // 8])
+        return int(slots_at(self.memory, pa, 1)[0])
 
 
 def tasks(space: KernelSpace, layout: Layout) -> Iterator[int]:
@@ -92,19 +95,51 @@ def mm_roots(space: KernelSpace, layout: Layout, *, user_levels: int | None = No
     ``user_levels`` are the levels of a user root, by default those of the MMU. Raises
     InconclusiveError when memory does not hold a task list where ``layout`` says.
     """
-    roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel")}
+    roots = {space.root: Root(space.root, space.levels, "kernel", "the kernel", space.slots)}
     levels = user_levels or space.mmu.levels
-    pgds: dict[int, int] = {}
+    for mm, pgd, task in _mms(space, layout):
+        if pgd:
+            pa = space.translate(pgd)
+            label = f"mm {mm:#x}, pid {_number(space, task + layout.task_pid, 4)}"
+            roots.setdefault(pa, Root(pa, levels, "user", label, space.slots))
+    return list(roots.values())
+
+
+def address_spaces(space: KernelSpace, layout: Layout) -> dict[int, int]:
+    """Every mm_struct a task has or borrows: its VA, and the VA of its root table.
+
+    That of the kernel (``init_mm``) is none. Raises InconclusiveError as ``mm_roots`` does.
+    """
+    return {
+        mm: pgd for mm, pgd, _ in _mms(space, layout) if pgd and space.translate(pgd) != space.root
+    }
+
+
+def running(space: KernelSpace, layout: Layout, on_cpu: int, size: int) -> list[int]:
+    """Task numbers of all tasks that a CPU executes, idle tasks left out.
+
+    ``on_cpu`` and ``size``: offset and bytes of ``task_struct.on_cpu`` (``prepare_task()``,
+    ``finish_task()``, ``kernel/sched/core.c``), which had 4 and has 1. No idle task is in a list
+    but number 0's (``fork_idle()``).
+    """
+    found = tasks(space, layout)
+    next(found)
+    return [
+        _number(space, task + layout.task_pid, 4)
+        for task in found
+        if _number(space, task + on_cpu, size)
+    ]
+
+
+def _mms(space: KernelSpace, layout: Layout) -> Iterator[tuple[int, int, int]]:
+    """Every mm_struct once: its VA, the VA of its root table, and a task that has it."""
+    seen: set[int] = set()
     for task in tasks(space, layout):
         for member in (layout.task_mm, layout.task_active_mm):
             mm = space.word(task + member)
-            if mm and mm not in pgds:
-                pgds[mm] = pgd = space.word(mm + layout.mm_pgd)
-                if pgd:
-                    pa = space.translate(pgd)
-                    label = f"mm {mm:#x}, pid {_pid(space, task + layout.task_pid)}"
-                    roots.setdefault(pa, Root(pa, levels, "user", label))
-    return list(roots.values())
+            if mm and mm not in seen:
+                seen.add(mm)
+                yield mm, space.word(mm + layout.mm_pgd), task
 
 
 def _list(space: KernelSpace, head: int) -> Iterator[int]:
@@ -121,6 +156,6 @@ def _list(space: KernelSpace, head: int) -> Iterator[int]:
     )
 
 
-def _pid(space: KernelSpace, va: int) -> int:
-    word = space.word(va & ~7)
-    return word >> (8 * (va & 7)) & 0xFFFFFFFF
+def _number(space: KernelSpace, va: int, size: int) -> int:
+    """The number of ``size`` bytes at ``va``, which lies in one 64-bit word."""
+    return space.word(va & ~7) >> 8 * (va & 7) & (1 << 8 * size) - 1

@@ -61,6 +61,11 @@ def failed_to_run(name: str, message: str) -> Case:
     return Case(name, "error", message)
 
 
+def not_run(name: str, why: str) -> Case:
+    """The test of a run that does not apply."""
+    return Case(name, "skip", why)
+
+
 def _overall(result: Result) -> Outcome:
     if result.exit_code == ExitCode.PASS:
         return "pass"

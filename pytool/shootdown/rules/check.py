@@ -21,15 +21,19 @@ from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.feed import FAST, Feed, How
+from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy
 from shootdown.rules.stale_after_return import StaleAfterReturn
+from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.trace.schema import FlushOp
 
 RULES: Final[tuple[type[Rule], ...]] = (
     StaleAfterReturn,
     AliasedTranslation,
+    FreeBeforeFlush,
+    TableFreeBeforeFlush,
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,

@@ -21,16 +21,17 @@ class StaleAfterReturn(Rule):
     title: ClassVar = "No stale translation outlives the system call that replaced it"
     archs: ClassVar = ("x86_64", "arm64")
     text: ClassVar = """\
-When `munmap`, `mmap(MAP_FIXED)`, `mprotect`, `mremap`, `madvise` (`MADV_DONTNEED`,
-`MADV_DONTNEED_LOCKED`, `MADV_REMOVE`) or a fork returns with success, no CPU may go on using the
-translations that it took away from its range. While the call runs, old and new may be seen side by
-side.
+When `munmap`, `mmap(MAP_FIXED)`, `mprotect`, `mremap`, `madvise` or `process_madvise`
+(`MADV_DONTNEED`, `MADV_DONTNEED_LOCKED`, `MADV_REMOVE`), `brk`, `shmdt`, `shmat(SHM_REMAP)`,
+`remap_file_pages` or a fork returns with success, no CPU may go on using the translations that it
+took away from its range. While the call runs, old and new may be seen side by side.
 
 At the first return to user mode of the caller, every entry for the range that the call superseded,
 or that anybody had superseded before it began, must have been invalidated on every CPU that may
 have cached it. `mprotect` promises so for entries that permit more than the new protection, a fork
 for the right to write to what it write-protected, `mremap` for the range that moved, the range it
-moved to, and a tail that it cut off.
+moved to, and a tail that it cut off. Of `brk`, `shmdt`, `shmat` and `process_madvise` no argument
+says where the range ends, so they are held to what the call itself superseded.
 
 * **MAY**: no invalidation that covers the entry has taken effect on some CPU.
 * **WITNESS**: a user access that certainly began after the return went to the old page, or stored
@@ -50,6 +51,9 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         "mprotect: mm/mprotect.c do_mprotect_pkey(), tlb_finish_mmu() before mmap_write_unlock()",
         "mremap: mm/mremap.c move_ptes(), flush_tlb_range() before the page-table locks are left",
         "madvise: mm/madvise.c madvise_dontneed_free()",
+        "process_madvise: mm/madvise.c vector_madvise(), madvise_finish_tlb() at its end",
+        "brk: mm/mmap.c SYSCALL_DEFINE1(brk), do_vmi_align_munmap(); 6.1 do_brk_munmap()",
+        "shmdt, shmat: ipc/shm.c ksys_shmdt(), do_shmat(); remap_file_pages: mm/mmap.c do_mmap()",
         "fork: kernel/fork.c dup_mmap(), flush_tlb_mm(oldmm)",
         "lazy CPUs: arch/x86/mm/tlb.c should_flush_tlb(), switch_mm_irqs_off()",
         "Intel SDM volume 3A, 4.10; Arm ARM (DDI 0487), D8.14",

@@ -7,17 +7,18 @@ that are not loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from shootdown.arch import Arch
 from shootdown.errors import InconclusiveError, InfraError
+from shootdown.kernel import anchor
 from shootdown.kernel.facts import KernelFacts
 from shootdown.model.audit import AuditReport, Root, audit
-from shootdown.model.pagetables import Shadow
+from shootdown.model.pagetables import SLOTS, Shadow
 from shootdown.model.tasks_walk import KernelSpace, Layout, mm_roots
-from shootdown.run import identity
+from shootdown.run import identity, locate
 from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
 from shootdown.vm.gdb import Gdb, attach
@@ -28,8 +29,8 @@ from shootdown.vm.memory import GuestMemory
 _ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
 _KERNEL_ROOTS: Final = ("cr3", "TTBR1_EL1")
 """Those whose tables map the kernel."""
-_ROOT_PA: Final = 0x0000_FFFF_FFFF_F000
-"""PA bits of all of them: below are PCID or CnP, above the ASID."""
+_SHAPES: Final = ((4, SLOTS), (5, SLOTS), (3, SLOTS), (5, 16))
+"""Levels of the kernel's tables, and slots of its root: the last are those of 52-bit addresses."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Stand:
     registers: list[dict[str, int]]
 
 
+@dataclass(frozen=True)
+class Known:
+    """A kernel that was found in memory before."""
+
+    space: KernelSpace
+    slide: int
+    """Bytes that KASLR has added to its VAs."""
+
+
 async def take(guest: Guest) -> Stand:
     """Map the memory and read the root registers of a paused guest."""
     async with attach(guest) as gdb:
@@ -47,29 +57,61 @@ async def take(guest: Guest) -> Stand:
     return Stand(guest.memory(), registers)
 
 
-def compare(stand: Stand, facts: KernelFacts, arch: Arch, run: RunDir) -> dict[str, Any]:
+def compare(
+    stand: Stand,
+    facts: KernelFacts,
+    arch: Arch,
+    run: RunDir,
+    known: Known | None = None,
+) -> dict[str, Any]:
     """Rebuild the tables from the trace, walk the memory, and tell how they differ.
 
-    Raises InfraError when the guest ran another kernel, and what the trace's reader raises.
+    ``known`` is the kernel of ``facts`` where that need not be shown: a guest from a snapshot was
+    looked at when it was saved. Raises InfraError when the guest ran another kernel, and what the
+    trace's reader raises.
     """
-    shadow = Shadow(arch.mmu)
-    unread: InconclusiveError | None = None
-    try:
-        for events in Trace(run.trace).iter_chunks():
-            shadow.apply(events)
-    except InconclusiveError as error:
-        unread = error  # perhaps because the plan was made for another kernel: that is said first
-    window = identity.check(stand.memory, _spaces(stand, shadow, arch), facts)
-    if unread:
-        raise unread
-    roots = _roots(stand, window, shadow, facts, arch)
-    report: AuditReport = audit(shadow, stand.memory, roots, arch.mmu)
+    shadow, recorded = _rebuild(run, arch)
+    if known is None:
+        place = locate.find(stand.memory, facts)
+        slide = place.slide if place else 0
+        spaces = _spaces(stand, shadow, arch)
+        known = Known(identity.check(stand.memory, spaces, facts, slide=slide), slide)
+    _check_recorded(recorded, known.slide, facts)
+    roots = _roots(stand, known.space, shadow, facts, arch, slide=known.slide)
+    report: AuditReport = audit(shadow, stand.memory, roots, shadow.mmu)
     return {
         **asdict(report),
         "roots": len(roots),
+        "slide": known.slide,
         "inconsistencies": shadow.inconsistencies,
         "inconsistency_details": shadow.details,
     }
+
+
+def _rebuild(run: RunDir, arch: Arch) -> tuple[Shadow, int | None]:
+    """The tables of the trace, and the slide it was recorded with; None when it never began."""
+    shadow = Shadow(arch.mmu)
+    try:
+        trace = Trace(run.trace)
+    except InconclusiveError:  # perhaps because it is another kernel: that is to be said first
+        return shadow, None
+    for events in trace.iter_chunks():
+        shadow.apply(events)
+    return shadow, trace.slide
+
+
+def _check_recorded(recorded: int | None, slide: int, facts: KernelFacts) -> None:
+    if recorded is None:
+        raise InfraError(
+            f"nothing was recorded: the plugin never came upon {anchor.SYMBOL} and rest_init of "
+            f"{facts.path}, which runs {slide:#x} bytes above where it was linked; "
+            "boot it with nokaslr, and report this"
+        )
+    if recorded != slide:
+        raise InfraError(
+            f"the trace was recorded for a kernel moved by {recorded:#x} bytes, and the guest's "
+            f"memory shows one moved by {slide:#x}; report this"
+        )
 
 
 async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
@@ -85,23 +127,30 @@ async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
 
 
 def _roots(
-    stand: Stand, window: KernelSpace, shadow: Shadow, facts: KernelFacts, arch: Arch
+    stand: Stand,
+    window: KernelSpace,
+    shadow: Shadow,
+    facts: KernelFacts,
+    arch: Arch,
+    *,
+    slide: int,
 ) -> list[Root]:
-    # Only the number of levels is taken from the trace: registers tell it in ways of their own.
+    # Only levels and sizes are taken from the trace: registers tell them in ways of their own.
     loaded = [
         Root(
-            value & _ROOT_PA,
+            shadow.mmu.root(value),
             shadow.kernel_levels if name in _KERNEL_ROOTS else shadow.user_levels,
             "loaded",
             f"{name} of CPU {cpu}",
+            shadow.root_slots,
         )
         for cpu, registers in enumerate(stand.registers)
         for name, value in registers.items()
     ]
-    layout = _layout(facts)
-    kernel = window.translate(window.word(facts.va("init_mm") + layout.mm_pgd))
-    space = KernelSpace(stand.memory, arch.mmu, kernel, shadow.kernel_levels)
-    mms = mm_roots(space, layout, user_levels=shadow.user_levels)
+    where = layout(facts, slide)
+    kernel = window.translate(window.word(facts.va("init_mm") + slide + where.mm_pgd))
+    space = KernelSpace(stand.memory, shadow.mmu, kernel, shadow.kernel_levels, shadow.root_slots)
+    mms = mm_roots(space, where, user_levels=shadow.user_levels)
     return [*loaded, *mms, *_twins(mms, shadow)]
 
 
@@ -122,19 +171,38 @@ def _spaces(stand: Stand, shadow: Shadow, arch: Arch) -> Iterator[KernelSpace]:
     In user mode PTI's second roots and KPTI's trampoline are loaded, which do not map the kernel;
     then the trace's idea of the kernel's root is tried, and counts if the kernel is found there.
     """
-    loaded = [r[name] & _ROOT_PA for r in stand.registers for name in _KERNEL_ROOTS if name in r]
-    roots = [*loaded, *([shadow.kernel_root] if shadow.kernel_root is not None else [])]
-    for root in dict.fromkeys(roots):
-        for levels in (4, 5, 3):
-            yield KernelSpace(stand.memory, arch.mmu, root, levels)
+    more = [] if shadow.kernel_root is None else [shadow.kernel_root]
+    return loaded_spaces(stand, arch, (*_SHAPES, (shadow.kernel_levels, shadow.root_slots)), more)
 
 
-def _layout(facts: KernelFacts) -> Layout:
+def loaded_spaces(
+    stand: Stand,
+    arch: Arch,
+    shapes: Sequence[tuple[int, int]] = _SHAPES,
+    more: Sequence[int] = (),
+) -> Iterator[KernelSpace]:
+    """Every way to read the kernel through the roots that the vCPUs have loaded.
+
+    ``shapes``: levels, and slots of the root. ``more``: PAs of further roots.
+    """
+    values = [r[name] for r in stand.registers for name in _KERNEL_ROOTS if name in r]
+    for levels, slots in shapes:
+        mmu = arch.mmu.for_levels(levels)
+        for root in dict.fromkeys([*(mmu.root(value) for value in values), *more]):
+            yield KernelSpace(stand.memory, mmu, root, levels, slots)
+
+
+def layout(facts: KernelFacts, slide: int) -> Layout:
+    """Where this kernel, moved by ``slide`` bytes, keeps what the walk of its tasks reads.
+
+    Raises InfraError.
+    """
+
     def task(member: str) -> int:
         return facts.member(f"task_struct.{member}").offset
 
     return Layout(
-        init_task=facts.va("init_task"),
+        init_task=facts.va("init_task") + slide,
         task_tasks=task("tasks"),
         task_thread_node=task("thread_node"),
         task_signal=task("signal"),

@@ -27,9 +27,13 @@ def with_rules(
 ) -> list[Workload]:
     """The workloads with the figures of their phases.
 
-    The agent brackets each with marks of its name; ``phase`` is the name where it differs.
+    The agent brackets each with marks of its name, of a load what follows the colon; ``phase`` is
+    the name where it differs.
     """
-    return [_with_rules(workload, report, phase or workload.name) for workload in workloads]
+    return [
+        _with_rules(workload, report, phase or workload.name.rpartition(":")[2])
+        for workload in workloads
+    ]
 
 
 def windows_of(report: CheckReport) -> list[Windows]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shootdown.report.result import Audit, Guest, Workload
 from shootdown.run.session import SKIPPED_STATUS
+from shootdown.run.verdict import ALL_SKIPPED
 from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Kind
 
@@ -105,6 +106,8 @@ def doubts(
         yield ": ".join(["the audit was not done", *audit.samples[:1]])
     if guest.ended == "interrupted":
         yield guest.message
+    if workloads and all(workload.status == "skip" for workload in workloads):
+        yield ALL_SKIPPED
     for workload in workloads:
         if workload.status == "fail":
             yield f"workload {workload.name} failed: {workload.message}"

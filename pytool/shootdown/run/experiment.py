@@ -20,6 +20,7 @@ from shootdown.kernel import groups
 SCHEMA: Final = 1
 POLICIES: Final = ("wilcox", "glisse")
 THREADS: Final = ("multi", "single")
+SNAPSHOTS: Final = ("auto", "off")
 
 # Races want many attempts. Others repeat the same long and thorough walk.
 _RACES: Final = 200
@@ -32,11 +33,15 @@ class Experiment:
 
     arch: str
     kernel: str = "debian:6.12"
-    """``debian:VERSION``, an image, or a kernel build tree."""
+    """``debian:VERSION``, ``built:VERSION``, an image, or a kernel build tree."""
     workloads: str = "*"
     """Shell pattern of workload names; unused when ``command`` is given."""
     command: tuple[str, ...] = ()
     """A static program of the host and its arguments, run instead of workloads."""
+    load: str = ""
+    """Load of the distribution's that runs instead of workloads, ``stress-ng:NAME[,NAME...]``."""
+    seconds: int = 20
+    """How long each load runs, seconds of the guest's clock."""
     rootfs: str = ""
     """Directory whose files are added to the guest's root, or empty."""
     iterations: int = 0
@@ -48,6 +53,8 @@ class Experiment:
     """vCPUs."""
     mem: int = 512
     """MiB of guest RAM."""
+    swap: int = 0
+    """MiB of swap, on a disk of its own; 0 is what the load needs, if it needs any."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
     timeout: int = 300
@@ -60,6 +67,8 @@ class Experiment:
     """Change made to the kernel's text at run time, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
+    snapshot: str = "off"
+    """``auto``: start from a saved guest, which is made when there is none; ``off``: boot."""
     append: str = ""
     """Extra kernel arguments."""
     test_drop_store: int = 0
@@ -69,7 +78,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for text in (
-            *(self.kernel, self.workloads, self.rootfs, self.profile, self.append),
+            *(self.kernel, self.workloads, self.load, self.rootfs, self.profile, self.append),
             *self.command,
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -77,12 +86,15 @@ class Experiment:
         groups.named(self.events)
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
+        _one_of("snapshot", self.snapshot, SNAPSHOTS)
         for name, low, high in (
             ("iterations", 0, 10**9),
             ("seed", 0, 2**64 - 1),
             ("smp", 1, 255),
             ("mem", 64, 1 << 20),
+            ("swap", 0, 1 << 16),
             ("timeout", 1, 10**6),
+            ("seconds", 1, 10**5),
             ("test_drop_store", 0, 2**63),
             ("test_delay_us", 0, 10**6),
         ):

@@ -8,7 +8,7 @@ keys, retpolines), so of that only most bytes have to agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,11 @@ _SAME: Final = 0.75
 """Share of text bytes that agree: of the same kernel 19 in 20, of another at most one in four."""
 
 
+Read = Callable[[int, int], bytes | None]
+"""Bytes of the running kernel by VA, as it was linked, and their number; None where there are none.
+"""
+
+
 def check(
     memory: GuestMemory, spaces: Iterable[KernelSpace], facts: KernelFacts, *, slide: int = 0
 ) -> KernelSpace:
@@ -35,9 +40,9 @@ def check(
     """
     differs = "nothing is mapped where its text should be"
     for space in spaces:
-        running = _Running(memory, space, slide)
-        if running.read(facts.va("_stext"), 8) is not None:
-            differs = _difference(running, facts)
+        read = _at_va(memory, space, slide)
+        if read(facts.va("_stext"), 8) is not None:
+            differs = difference(read, facts)
             if not differs:
                 return space
     raise InfraError(
@@ -46,34 +51,42 @@ def check(
     )
 
 
-def _difference(running: _Running, facts: KernelFacts) -> str:
+def difference(read: Read, facts: KernelFacts) -> str:
     """What differs between the running kernel and the image; empty when nothing does."""
     for what, start, end in _exact(facts):
-        if running.read(start, end - start) != facts.image.read(start, end - start):
+        if read(start, end - start) != facts.image.read(start, end - start):
             return f"{what} at {start:#x} differs"
-    share = _text_share(running, facts)
+    share = _text_share(read, facts)
     return "" if share >= _SAME else f"{1 - share:.0%} of its text differs"
 
 
-class _Running:
-    """The running kernel's memory, by the VA that the image has for it."""
+def at_pa(memory: GuestMemory, distance: int) -> Read:
+    """Reads a kernel that lies ``distance`` bytes from its VAs to its PAs, in one piece."""
 
-    def __init__(self, memory: GuestMemory, space: KernelSpace, slide: int) -> None:
-        self._memory = memory
-        self._space = space
-        self._slide = slide
+    def read(va: int, size: int) -> bytes | None:
+        try:
+            return memory.read(va + distance, size)
+        except InfraError:
+            return None
 
-    def read(self, va: int, size: int) -> bytes | None:
-        """``size`` bytes at ``va``; None where the kernel has nothing mapped, or no RAM."""
+    return read
+
+
+def _at_va(memory: GuestMemory, space: KernelSpace, slide: int) -> Read:
+    """Reads a kernel through its own page tables."""
+
+    def read(va: int, size: int) -> bytes | None:
         found = b""
         while len(found) < size:
-            at = va + self._slide + len(found)
+            at = va + slide + len(found)
             piece = min(size - len(found), _PAGE - at % _PAGE)
             try:
-                found += self._memory.read(self._space.translate(at), piece)
+                found += memory.read(space.translate(at), piece)
             except (InconclusiveError, InfraError):
                 return None
         return found
+
+    return read
 
 
 def _exact(facts: KernelFacts) -> list[tuple[str, int, int]]:
@@ -88,14 +101,19 @@ def _exact(facts: KernelFacts) -> list[tuple[str, int, int]]:
     return parts
 
 
-def _text_share(running: _Running, facts: KernelFacts) -> float:
-    """Share of bytes that agree in pages from all over the text."""
+def text_pages(facts: KernelFacts) -> list[int]:
+    """Numbers (VA / 4096) of pages from all over the text, as it was linked, ascending."""
     first = -(-facts.va("_stext") // _PAGE)
     last = facts.symbols.get("_etext", facts.va("_stext") + _PAGES * _PAGE) // _PAGE
-    pages = sorted({first + (last - first) * number // _PAGES for number in range(_PAGES)})
+    return sorted({first + (last - first) * number // _PAGES for number in range(_PAGES)})
+
+
+def _text_share(read: Read, facts: KernelFacts) -> float:
+    """Share of bytes that agree in pages from all over the text."""
+    pages = text_pages(facts)
     same = 0
     for page in pages:
-        found = running.read(page * _PAGE, _PAGE)
+        found = read(page * _PAGE, _PAGE)
         if found is not None:
             expected = np.frombuffer(facts.image.read(page * _PAGE, _PAGE), np.uint8)
             same += int(np.count_nonzero(np.frombuffer(found, np.uint8) == expected))

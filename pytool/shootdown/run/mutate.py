@@ -1,16 +1,20 @@
-"""Breaking a kernel on purpose, in its text, while it boots: a checker must notice."""
+"""Breaking a kernel on purpose, in its running text: a checker must notice.
+
+Where the kernel runs is known beforehand without KASLR, and only after the boot with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from shootdown.errors import UsageError
+from shootdown.errors import InfraError, UsageError
 from shootdown.kernel import mutations
 from shootdown.kernel.facts import KernelFacts
+from shootdown.run import locate
 from shootdown.run.experiment import nearest
 from shootdown.vm.guest import Guest
-from shootdown.vm.patch import Patch, patch_text
+from shootdown.vm.patch import Patch, patch_memory, patch_text
 
 MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] = {
     "no-flush": mutations.no_flush,
@@ -39,3 +43,17 @@ async def apply(guest: Guest, facts: KernelFacts, changes: Sequence[Patch]) -> N
     """Change the text of a guest that has not run yet, and let it run."""
     if changes:
         await patch_text(guest, facts.symbols.va(_WHERE), changes)
+
+
+async def apply_moved(guest: Guest, facts: KernelFacts, changes: Sequence[Patch]) -> None:
+    """Change the text of a guest that has booted, wherever KASLR has put its kernel."""
+    if not changes:
+        return
+    await guest.pause()
+    place = locate.find(guest.memory(), facts)
+    if place is None:
+        raise InfraError(
+            f"the guest's memory does not hold {facts.path}; give the image that boots"
+        )
+    await patch_memory(guest, changes, place.pa)
+    await guest.resume()

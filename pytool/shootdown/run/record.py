@@ -7,8 +7,8 @@ import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import shootdown
@@ -20,16 +20,30 @@ from shootdown.errors import (
     InconclusiveError,
     InfraError,
     ShootdownError,
+    UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel import groups, plan, plan_groups
+from shootdown.kernel import groups, plan, plan_groups, plan_resume
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
-from shootdown.run import artifacts, auditstage, directory, mutate, session, source
+from shootdown.kernel.groups.base import Group
+from shootdown.loads import debian as load_packages
+from shootdown.loads import stress_ng
+from shootdown.run import (
+    artifacts,
+    auditstage,
+    directory,
+    mutate,
+    session,
+    snapshotstage,
+    source,
+    start,
+)
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
+from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
-from shootdown.vm import initramfs
+from shootdown.vm import initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -37,18 +51,9 @@ from shootdown.vm.process import check_qemu, qemu_version
 
 Tell = Callable[[str], None]
 
+_KASLR = "kaslr"
 _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An experiment whose kernel and built files were found."""
-
-    experiment: Experiment
-    arch: Arch
-    facts: KernelFacts
-    config: GuestConfig
 
 
 def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
@@ -61,8 +66,8 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
     state = Session()
     try:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
-            prepared = prepare(experiment, run, Path(scratch), tell)
-            _write_command(prepared, run)
+            prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
+            write_command(prepared, run)
             asyncio.run(_record(prepared, run, state, tell))
             _blame_disk(run)
     except ShootdownError as error:
@@ -75,11 +80,27 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
 
 def validate(experiment: Experiment) -> None:
     """Raise UsageError for what can be known to be wrong without doing or writing anything."""
-    if not experiment.command and (known := artifacts.workload_names()):
+    if experiment.load:
+        if experiment.command:
+            raise UsageError("--load and a program of your own exclude each other; give one")
+        stress_ng.choose(experiment.load, experiment.arch)
+    elif not experiment.command and (known := artifacts.workload_names()):
         session.choose(experiment.workloads, known)
-    source.validate(experiment.kernel)
+    source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
-    profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    configured(experiment)
+
+
+def configured(experiment: Experiment) -> Arch:
+    """The architecture as the experiment's profiles configure it.
+
+    ``kaslr`` among the kernel arguments means the profile: alone it could not outweigh the default
+    configuration's nokaslr. Raises what ``profiles.apply`` raises.
+    """
+    names = [name for name in (experiment.profile,) if name]
+    if _KASLR in experiment.append.split() and _KASLR not in experiment.profile.split(","):
+        names.append(_KASLR)
+    return profiles.apply(architectures.get(experiment.arch), ",".join(names))
 
 
 def raise_failure(state: Session) -> None:
@@ -108,7 +129,7 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
 
     Raises what is wrong with any of them, before a guest is started.
     """
-    arch = profiles.apply(architectures.get(experiment.arch), experiment.profile)
+    arch = configured(experiment)
     check_qemu(arch.machine.qemu)
     tell(f"kernel {experiment.kernel} for {arch.name}")
     image = source.image(experiment.kernel, arch, cache_root())
@@ -120,8 +141,12 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     archive = scratch / "initramfs.cpio"
     command = experiment.command
     extra = [(session.guest_path(command), Path(command[0]))] if command else []
+    loads = stress_ng.choose(experiment.load, experiment.arch) if experiment.load else []
+    if loads:
+        extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
+    cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
         arch=arch,
         kernel=facts.boot_path,
@@ -133,14 +158,36 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         seed=experiment.seed,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
-        cmdline=tuple(experiment.append.split()),
+        cmdline=cmdline,
+        qemu_args=_disks(experiment, scratch),
         gdb=True,
-        start_paused=bool(experiment.mutate),
+        start_paused=bool(experiment.mutate) and _stays((*arch.machine.cmdline, *cmdline)),
     )
     return Prepared(experiment, arch, facts, config)
 
 
-def _write_command(prepared: Prepared, run: RunDir) -> None:
+def _stays(cmdline: Sequence[str]) -> bool:
+    """Whether the kernel certainly runs where it was linked."""
+    return "nokaslr" in cmdline
+
+
+def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
+    mib = session.swap_of(experiment)
+    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+
+
+def saved(prepared: Prepared, tell: Tell) -> Prepared:
+    """The same, to start from a snapshot if the experiment says so; it is made if need be."""
+    if prepared.experiment.snapshot == "off":
+        return prepared
+    if session.swap_of(prepared.experiment):
+        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
+    found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
+    return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
+
+
+def write_command(prepared: Prepared, run: RunDir) -> None:
+    """Write command.json and, for the plugin, its plan."""
     experiment, facts = prepared.experiment, prepared.facts
     if prepared.config.plugin:
         text = plan.make(
@@ -149,9 +196,12 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             ram_size=experiment.mem << 20,
             thread=experiment.thread,
             events=experiment.events,
+            slide=prepared.snapshot.slide if prepared.snapshot else None,
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
+        if found := prepared.snapshot:
+            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
@@ -171,6 +221,7 @@ def _write_command(prepared: Prepared, run: RunDir) -> None:
             "types_from": facts.types_from,
         },
         "seed": experiment.seed,
+        "snapshot": prepared.snapshot.entry.name if prepared.snapshot else "",
         "profile": experiment.profile,
         "events": _groups(prepared),
         "workloads": experiment.workloads,
@@ -188,13 +239,18 @@ def _groups(prepared: Prepared) -> dict[str, object]:
             "recorded": one.group.name in armed and not one.refused,
             "refused": one.refused,
             "absent": list(one.absent),
+            "constants": _constants(prepared.facts, one.group),
         }
         for one in found
     }
 
 
+def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
+    """The group's enumerators that the kernel has."""
+    return {name: facts.constants[name] for name in group.constants if name in facts.constants}
+
+
 async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
-    patches = mutate.patches(prepared.experiment.mutate, prepared.facts)
     stand: auditstage.Stand | None = None
 
     async def stopped(guest: Guest) -> None:
@@ -207,7 +263,8 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             guest,
             prepared.experiment,
             state,
-            begin=lambda: mutate.apply(guest, prepared.facts, patches),
+            begin=lambda: start.begin(guest, prepared),
+            ready=lambda: start.ready(guest, prepared),
             stopped=stopped,
             tell=tell,
         )
@@ -217,8 +274,10 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
 
 
 def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:
+    found = prepared.snapshot
+    known = snapshotstage.known_kernel(found, stand.memory, prepared.arch) if found else None
     try:
-        return auditstage.compare(stand, prepared.facts, prepared.arch, run)
+        return auditstage.compare(stand, prepared.facts, prepared.arch, run, known)
     except InconclusiveError as error:  # the trace can be checked all the same
         return {"error": str(error)}
 

@@ -7,11 +7,19 @@ import contextlib
 import fnmatch
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shootdown.errors import GuestCrashError, GuestTimeoutError, ShootdownError, UsageError
+from shootdown.errors import (
+    GuestCrashError,
+    GuestTimeoutError,
+    InfraError,
+    ShootdownError,
+    UsageError,
+)
+from shootdown.loads import stress_ng
 from shootdown.run.experiment import Experiment, nearest
+from shootdown.vm import swap
 from shootdown.vm.agent import WorkloadResult
 from shootdown.vm.guest import BOOT_SECONDS, Guest, State
 
@@ -19,6 +27,8 @@ Tell = Callable[[str], None]
 
 SKIPPED_STATUS = 4
 """What a workload exits with where it cannot run (kselftest's convention)."""
+CUT_SHORT_STATUS = 1
+"""What becomes of a load that ended before its time and told nobody."""
 _STOP_SECONDS = 30.0
 
 
@@ -52,17 +62,19 @@ async def live(
     session: Session,
     *,
     begin: Callable[[], Awaitable[None]],
+    ready: Callable[[], Awaitable[None]],
     stopped: Stopped,
     tell: Tell,
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
-    ``begin`` is called once QEMU is there, ``stopped`` with the guest paused after the last
-    workload. A guest that crashes or hangs is written down in ``session``, not raised. Raises
-    UsageError for unknown workloads, InfraError when the host or QEMU failed.
+    ``begin`` is called once QEMU is there, ``ready`` once the guest has booted, ``stopped`` with
+    the guest paused after the last workload. A guest that crashes or hangs is written down in
+    ``session``, not raised. Raises UsageError for unknown workloads, InfraError when the host or
+    QEMU failed.
     """
     try:
-        await _work(guest, experiment, session, begin, tell)
+        await _work(guest, experiment, session, tell, begin=begin, ready=ready)
         session.ended = "done"
     except GuestCrashError as error:
         session.fail("crash", error)
@@ -87,23 +99,47 @@ async def _work(
     guest: Guest,
     experiment: Experiment,
     session: Session,
-    begin: Callable[[], Awaitable[None]],
     tell: Tell,
+    *,
+    begin: Callable[[], Awaitable[None]],
+    ready: Callable[[], Awaitable[None]],
 ) -> None:
     start = time.monotonic()
     await begin()
     hello = await guest.wait_ready(max(BOOT_SECONDS, experiment.timeout))
     session.release = hello.release
     session.boot_s = time.monotonic() - start
-    tell(f"booted {hello.release} in {session.boot_s:.1f} s")
+    how = "restored" if guest.config.incoming else "booted"
+    tell(f"{how} {hello.release} in {session.boot_s:.1f} s")
+    await ready()
     start = time.monotonic()
+    if swap_of(experiment):
+        await _swap_on(guest, experiment)
     try:
         if experiment.command:
             await _exec(guest, experiment, session, tell)
+        elif experiment.load:
+            await _load_all(guest, experiment, session, tell)
         else:
             await _run_all(guest, experiment, session, tell)
     finally:
         session.record_s = time.monotonic() - start
+
+
+def swap_of(experiment: Experiment) -> int:
+    """MiB of swap that the guest gets."""
+    if experiment.swap or not experiment.load:
+        return experiment.swap
+    return stress_ng.swap(stress_ng.choose(experiment.load, experiment.arch))
+
+
+async def _swap_on(guest: Guest, experiment: Experiment) -> None:
+    done = await guest.exec("/init", "swapon", swap.DEVICE, timeout=experiment.timeout)
+    if done.status:
+        raise InfraError(
+            f"the guest cannot swap to {swap.DEVICE}, see console.log: its kernel needs "
+            "CONFIG_SWAP and CONFIG_BLK_DEV_NVME, built in; leave out --swap"
+        )
 
 
 async def _run_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
@@ -122,6 +158,35 @@ async def _exec(guest: Guest, experiment: Experiment, session: Session, tell: Te
     session.workloads = [{"name": program.rpartition("/")[2], "status": None, "seconds": 0.0}]
     work = guest.exec(program, *experiment.command[1:], timeout=experiment.timeout)
     await _follow(work, session.workloads[0], tell)
+
+
+async def _load_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
+    names = stress_ng.choose(experiment.load, experiment.arch)
+    session.workloads = [
+        {"name": f"{stress_ng.PACKAGE}:{name}", "status": None, "seconds": 0.0} for name in names
+    ]
+    for name, entry in zip(names, session.workloads, strict=True):
+        await _follow(_load(guest, experiment, name), entry, tell)
+
+
+async def _load(guest: Guest, experiment: Experiment, name: str) -> WorkloadResult:
+    """Run a stressor; one that cannot run here ends with SKIPPED_STATUS."""
+    words = stress_ng.arguments(name, experiment.seconds, experiment.seed)
+    program, patience = f"/usr/bin/{stress_ng.PACKAGE}", experiment.seconds + experiment.timeout
+    result = await guest.load(name, program, *words, timeout=patience)
+    try:
+        found = stress_ng.figures(await guest.show(stress_ng.RESULTS))
+    except UsageError:  # it wrote none
+        found = {}
+    if stress_ng.skipped(result.status, found):
+        notes = [f"{stress_ng.PACKAGE} says that {name} cannot run here: see console.log"]
+        return replace(result, status=SKIPPED_STATUS, notes=notes)
+    if result.status == 0 and stress_ng.cut_short(name, found, experiment.seconds):
+        notes = [
+            f"ended after {found['wall-clock-time']} s of {experiment.seconds}: see console.log"
+        ]
+        return replace(result, status=CUT_SHORT_STATUS, notes=notes, stats=found)
+    return replace(result, stats=found)
 
 
 def guest_path(command: Sequence[str]) -> str:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from shootdown.errors import ExitCode
+
+NOTHING_CHECKED: Final = "no armed rule was exercised: nothing was checked"
+ALL_SKIPPED: Final = "every workload was skipped: nothing was run"
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,15 @@ def decide(evidence: Evidence) -> Verdict:
         found.append((ExitCode.INCONCLUSIVE, text))
     found += [(ExitCode.INCONCLUSIVE, doubt) for doubt in evidence.doubts]
     if not evidence.exercised and not evidence.violations:
-        found.append((ExitCode.INCONCLUSIVE, "no armed rule was exercised: nothing was checked"))
+        found.append((ExitCode.INCONCLUSIVE, NOTHING_CHECKED))
     if not found:
         return Verdict(ExitCode.PASS, (f"{evidence.exercised} situations checked, no violation",))
     return Verdict(found[0][0], tuple(reason for _, reason in found))
+
+
+def inapplicable(code: int, reasons: Sequence[str]) -> bool:
+    """Whether a run only lacks its subject: it ran in order and had nothing to judge."""
+    return code == ExitCode.INCONCLUSIVE and set(reasons) <= {NOTHING_CHECKED, ALL_SKIPPED}
 
 
 def _count(number: int, what: str) -> str:

@@ -52,6 +52,8 @@ class CpuFile:
     path: Path
     cpu: int
     start_realtime_ns: int
+    slide: int
+    """Bytes that KASLR added to the VAs of the kernel's image."""
     records: Events
     """Every whole record, the trailer's included."""
     events: Events
@@ -74,13 +76,13 @@ def open_file(path: Path, cpu: int) -> CpuFile:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = _check_header(path, cpu, file.read(HEADER.size), size)
+            start, slide = _check_header(path, cpu, file.read(HEADER.size), size)
         records, pages = _map(path, (size - HEADER_BYTES) // RECORD_BYTES)
     except OSError as error:
         raise InfraError(f"{path} cannot be read: {error.strerror}") from error
     kinds = _look_through(path, cpu, records, pages)
     events, counts, trailer = _split(path, records, kinds)
-    return CpuFile(path, cpu, start, records, events, counts, trailer, pages)
+    return CpuFile(path, cpu, start, slide, records, events, counts, trailer, pages)
 
 
 def _look_through(
@@ -105,9 +107,9 @@ def give_back(pages: mmap.mmap | None) -> None:
         pages.madvise(mmap.MADV_DONTNEED)
 
 
-def _check_header(path: Path, cpu: int, data: bytes, size: int) -> int:
+def _check_header(path: Path, cpu: int, data: bytes, size: int) -> tuple[int, int]:
     try:
-        magic, version, header_bytes, record_bytes, owner, start = HEADER.unpack(data)
+        magic, version, header_bytes, record_bytes, owner, start, slide = HEADER.unpack(data)
     except struct.error:
         magic = b""
     if magic != MAGIC:
@@ -121,7 +123,7 @@ def _check_header(path: Path, cpu: int, data: bytes, size: int) -> int:
         raise InfraError(f"{path} has a damaged header: record again")
     if owner != cpu:
         raise InfraError(f"{path} says it is of vCPU {owner}: was it renamed?")
-    return int(start)
+    return int(start), int(slide)
 
 
 def _map(path: Path, count: int) -> tuple[Events, mmap.mmap | None]:

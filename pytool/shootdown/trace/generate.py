@@ -47,6 +47,12 @@ HEADER_FIELDS: Final = (
     HeaderField("record_bytes", "uint32_t", 0, "size of a record"),
     HeaderField("cpu", "uint32_t", 0, "vCPU index"),
     HeaderField("start_realtime_ns", "uint64_t", 0, "host CLOCK_REALTIME when the file was opened"),
+    HeaderField(
+        "slide",
+        "uint64_t",
+        0,
+        "bytes that KASLR added to the VAs of the kernel's image, once ARMED",
+    ),
 )
 
 _FLUSH_TEXT: Final = {

@@ -53,6 +53,14 @@ class Trace:
         return len(self.files)
 
     @property
+    def slide(self) -> int:
+        """Bytes that KASLR added to the VAs of the kernel's image.
+
+        PCs in the image are as it was linked; VAs that the kernel handles are as it has them.
+        """
+        return self.files[0].slide
+
+    @property
     def complete(self) -> bool:
         """Whether every file ends with its trailer, that is, no writer was killed."""
         return all(file.trailer for file in self.files)

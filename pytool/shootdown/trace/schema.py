@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-VERSION: Final = 2
+VERSION: Final = 3
 MAGIC: Final = b"SHOOTDWN"
 HEADER_BYTES: Final = 4096
 RECORD_BYTES: Final = 64
@@ -42,7 +42,9 @@ FIELDS: Final = (
         "uint64_t",
         "guest instructions executed by all vCPUs so far, counted per translation block",
     ),
-    Field("pc", "<u8", "uint64_t", "VA of the instruction"),
+    Field(
+        "pc", "<u8", "uint64_t", "VA of the instruction; of the kernel's image, as it was linked"
+    ),
     Field("a", "<u8", "uint64_t", "see the kind"),
     Field("b", "<u8", "uint64_t", "see the kind"),
     Field("c", "<u8", "uint64_t", "see the kind"),
@@ -115,7 +117,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     "d=levels of a user root, level=levels of the kernel root, size=binary logarithm of the bytes "
     "of a kernel stack",
     Kind.ROOT_LEARN: "a root table became known; b=table PA, level, d=PA of the root that names "
-    "its address space: b, or with PTI the kernel's root of the pair; its slots follow",
+    "its address space: b, or with PTI the kernel's root of the pair; id=how many slots it has (0 "
+    "is 512); its slots follow",
     Kind.ROOT_FORGET: "a root table was given back; b=table PA",
     Kind.TABLE_LINK: "a table became reachable; a=PA of the parent slot, b=table PA, c=VA base, "
     "level of the table, d=root PA it was first reached from; its non-zero slots follow",

@@ -50,6 +50,8 @@ _IDS: Final[dict[Kind, type[IntEnum]]] = {
     Kind.ENTER: Function,
     Kind.ENTER_MORE: Function,
     Kind.EXIT: Function,
+    Kind.PAGE_FREED: Function,
+    Kind.PAGE_ALLOCATED: Function,
     Kind.COUNT: Kind,
 }
 """What ``id`` means; other kinds leave it 0."""

@@ -14,13 +14,15 @@ import numpy as np
 from shootdown.trace.schema import DTYPE, HEADER_BYTES, MAGIC, RECORD_BYTES, VERSION, Kind
 from shootdown.trace.types import Events
 
-HEADER: Final = struct.Struct("<8sIIIIQ")
+HEADER: Final = struct.Struct("<8sIIIIQQ")
 """``struct sd_file_header``; zeros follow up to ``HEADER_BYTES``."""
 
 
-def header(cpu: int, *, version: int = VERSION, start_realtime_ns: int = 0) -> bytes:
+def header(
+    cpu: int, *, version: int = VERSION, start_realtime_ns: int = 0, slide: int = 0
+) -> bytes:
     """The header of one vCPU's file, padded to ``HEADER_BYTES``."""
-    fields = (MAGIC, version, HEADER_BYTES, RECORD_BYTES, cpu, start_realtime_ns)
+    fields = (MAGIC, version, HEADER_BYTES, RECORD_BYTES, cpu, start_realtime_ns, slide)
     return HEADER.pack(*fields).ljust(HEADER_BYTES, b"\0")
 
 

@@ -54,6 +54,8 @@ class Agent:
         self._peer: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         self._server: asyncio.Server | None = None
         self._pending: str | None = None
+        self.said: Hello | None = None
+        """The agent's first words, when they are known already."""
 
     async def listen(self, path: Path) -> None:
         """Listen on a unix socket, before QEMU starts."""
@@ -70,7 +72,9 @@ class Agent:
         await asyncio.shield(self._peer)
 
     async def ready(self) -> Hello:
-        """Wait for the agent's first words."""
+        """Wait for the agent's first words; they were said before in a guest that was restored."""
+        if self.said is not None:
+            return self.said
         while True:
             word, rest = await self._receive()
             if word == "ready":
@@ -87,6 +91,22 @@ class Agent:
     async def exec(self, path: str, *args: str) -> WorkloadResult:
         """Run a program of the guest's file system to its end."""
         return await self._workload("exec", path, *args)
+
+    async def load(self, name: str, path: str, *args: str) -> WorkloadResult:
+        """Run a program of the guest's file system to its end, as the phase ``name``."""
+        return await self._workload("load", name, path, *args)
+
+    async def show(self, path: str) -> str:
+        """The text of a file in the guest: its first 500 lines, printable ASCII, cut at 511."""
+        await self._send("show", path)
+        text = ""
+        while True:
+            word, rest = await self._receive()
+            if word == "end":
+                self._pending = None
+                return text
+            if word == "line":
+                text += rest + "\n"
 
     async def list(self) -> dict[str, str]:
         """Ask for the workloads: headline by name."""

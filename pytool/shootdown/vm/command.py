@@ -55,6 +55,9 @@ class GuestConfig:
     """Whether QEMU serves its gdbstub."""
     start_paused: bool = False
     """Whether the vCPUs wait for Guest.resume() before the first instruction."""
+    incoming: bool = False
+    """Whether QEMU waits for a saved state (Guest.restore()) instead of booting; wants
+    ``start_paused``."""
 
     def __post_init__(self) -> None:
         _in_range("vCPUs", self.smp, 1, MAX_SMP)
@@ -124,6 +127,7 @@ def command(config: GuestConfig, sockets: Sockets) -> list[str]:
         *_plugin(config),
         *(("-gdb", f"unix:{_escape(sockets.gdb)},server=on,wait=off") if config.gdb else ()),
         *(("-S",) if config.start_paused else ()),
+        *(("-incoming", "defer") if config.incoming else ()),
         *config.qemu_args,
     ]
 

@@ -114,6 +114,14 @@ class Gdb:
         """Write bytes to a VA, whatever the page tables permit; text is translated anew."""
         await self.command(f"-data-write-memory-bytes {va:#x} {data.hex()}")
 
+    async def physical(self, on: bool) -> None:
+        """Whether addresses in read_memory and write_memory are PAs; QEMU's gdbstub keeps it.
+
+        Not every mode of a CPU can reach the kernel: user mode on arm64 cannot, nor with PTI.
+        """
+        packet = f"maintenance packet Qqemu.PhyMemMode:{int(on)}"
+        await self.command(f'-interpreter-exec console "{packet}"')
+
     async def threads(self) -> list[int]:
         """Number the vCPUs as gdb does, from 1, in QEMU's order."""
         payload = await self.command("-thread-info")

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from shootdown.errors import GuestCrashError, GuestTimeoutError, InfraError, ShootdownError
+from shootdown.vm import memory
 from shootdown.vm.agent import Agent, Hello, WorkloadResult
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.console import CappedLog, Console
@@ -55,6 +56,7 @@ class Guest:
         """The command that started QEMU."""
         self._paused_from = State.BOOTING
         self._leaving = False
+        self._workloads: dict[str, str] = {}
         self._child: Child
         self._exit: asyncio.Task[int]
 
@@ -99,6 +101,23 @@ class Guest:
         self._state = State.PAUSED if self.config.start_paused else State.BOOTING
         await self.guard(self._connect(), _START_SECONDS, "start")
 
+    async def restore(self, state: Path, hello: Hello, workloads: Mapping[str, str]) -> None:
+        """Load what ``save`` wrote into a PAUSED guest configured as ``incoming``.
+
+        The agent of the saved guest had said ``hello`` and listed its ``workloads``. The guest
+        stays PAUSED; after resume() it is there at once for wait_ready(). Raises InfraError when
+        the state does not fit.
+        """
+        self._require(State.PAUSED)
+        await self.guard(self.qmp.load(state), _START_SECONDS, "load its state")
+        self.agent.said = hello
+        self._workloads = dict(workloads)
+
+    async def save(self, state: Path) -> None:
+        """Write the whole state of a PAUSED guest to a file; see vm.snapshot."""
+        self._require(State.PAUSED)
+        await self.guard(self.qmp.save(state), _START_SECONDS, "save its state")
+
     async def wait_ready(self, timeout: float = BOOT_SECONDS) -> Hello:
         """Wait until the agent is there."""
         self._require(State.BOOTING)
@@ -119,9 +138,21 @@ class Guest:
         self._require(State.RUNNING)
         return await self.guard(self.agent.exec(path, *args), timeout, f"finish {path}")
 
-    async def workloads(self, timeout: float = 60) -> dict[str, str]:
-        """Ask the agent for its workloads: headline by name."""
+    async def load(self, name: str, path: str, *args: str, timeout: float) -> WorkloadResult:
+        """As ``exec``, under a name (16 characters) that the trace's phase has as well."""
         self._require(State.RUNNING)
+        return await self.guard(self.agent.load(name, path, *args), timeout, f"finish {name}")
+
+    async def show(self, path: str, timeout: float = 60) -> str:
+        """Text of a file in the guest. Raises UsageError when there is none."""
+        self._require(State.RUNNING)
+        return await self.guard(self.agent.show(path), timeout, f"show {path}")
+
+    async def workloads(self, timeout: float = 60) -> dict[str, str]:
+        """The agent's workloads, headline by name: as saved, or asked for."""
+        self._require(State.RUNNING)
+        if self._workloads:
+            return dict(self._workloads)
         return await self.guard(self.agent.list(), timeout, "list its workloads")
 
     async def pause(self) -> None:
@@ -166,6 +197,14 @@ class Guest:
             self.console.log.close()
             shutil.rmtree(self.sockets.directory, ignore_errors=True)
         self._state = State.DEAD
+
+    def write_memory(self, pa: int, data: bytes) -> None:
+        """Change the RAM of a guest that has not run since it was started or restored.
+
+        QEMU is not told: code that it has translated would stay as it was. ``pa`` is the first PA.
+        """
+        self._require(State.PAUSED)
+        memory.write(self.pid, self.config.arch.machine.ram_base, pa, data)
 
     def memory(self) -> GuestMemory:
         """Map the guest's RAM; the view outlives the guest."""

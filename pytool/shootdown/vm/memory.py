@@ -70,6 +70,25 @@ class GuestMemory:
         return offset
 
 
+def write(pid: int, base: int, pa: int, data: bytes) -> None:
+    """Write to the RAM of a running QEMU, given its process id and the PA where RAM begins.
+
+    Raises InfraError when the process is gone, or any of it is outside RAM.
+    """
+    try:
+        fd = os.open(_backend_of(pid), os.O_RDWR)
+        try:
+            if not 0 <= pa - base <= os.fstat(fd).st_size - len(data):
+                raise InfraError(f"PA {pa:#x} and {len(data)} bytes from there are not all in RAM")
+            os.pwrite(fd, data, pa - base)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise InfraError(
+            f"the memory of QEMU (process {pid}) cannot be written: {error.strerror}"
+        ) from error
+
+
 def _backend_of(pid: int) -> Path:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         if _BACKEND in str(link.readlink()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shootdown.errors import InfraError
@@ -33,8 +33,32 @@ async def patch_text(
     async with attach(guest) as gdb:
         await guest.guard(_run_to(gdb, va), timeout, f"reach VA {va:#x}")
         for patch in patches:
-            await _apply(gdb, patch)
+            await _apply(gdb, patch, patch.va)
     await guest.resume()
+
+
+def differs(patch: Patch, found: bytes) -> InfraError:
+    """The error to raise when the text is not what the patch expects."""
+    expected = " or ".join(old.hex(" ") for old in patch.old)
+    return InfraError(
+        f"the kernel text at VA {patch.va:#x} is {found.hex(' ')}, not {expected}: "
+        f"this patch is for another kernel"
+    )
+
+
+async def patch_memory(guest: Guest, patches: Sequence[Patch], pa: Callable[[int], int]) -> None:
+    """Change the text of a PAUSED guest in its RAM, whatever its CPUs have mapped.
+
+    ``pa`` gives the PA of a VA. Raises InfraError when the text is not the expected one or does not
+    change.
+    """
+    async with attach(guest) as gdb:
+        await gdb.physical(True)
+        try:
+            for patch in patches:
+                await _apply(gdb, patch, pa(patch.va))
+        finally:
+            await gdb.physical(False)
 
 
 async def _run_to(gdb: Gdb, va: int) -> None:
@@ -46,14 +70,10 @@ async def _run_to(gdb: Gdb, va: int) -> None:
     await gdb.delete_break(number)
 
 
-async def _apply(gdb: Gdb, patch: Patch) -> None:
-    found = await gdb.read_memory(patch.va, len(patch.new))
+async def _apply(gdb: Gdb, patch: Patch, address: int) -> None:
+    found = await gdb.read_memory(address, len(patch.new))
     if found not in patch.old:
-        expected = " or ".join(old.hex(" ") for old in patch.old)
-        raise InfraError(
-            f"the kernel text at VA {patch.va:#x} is {found.hex(' ')}, not {expected}: "
-            f"this patch is for another kernel"
-        )
-    await gdb.write_memory(patch.va, patch.new)
-    if await gdb.read_memory(patch.va, len(patch.new)) != patch.new:
+        raise differs(patch, found)
+    await gdb.write_memory(address, patch.new)
+    if await gdb.read_memory(address, len(patch.new)) != patch.new:
         raise InfraError(f"the kernel text at VA {patch.va:#x} did not change")

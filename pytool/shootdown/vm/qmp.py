@@ -58,6 +58,34 @@ class Qmp:
         with contextlib.suppress(PeerGoneError):
             await self.execute("quit")
 
+    async def save(self, path: Path) -> None:
+        """Write the state of a stopped guest to a file, memory page by page at fixed places.
+
+        Raises InfraError when that fails, for instance on a full disk.
+        """
+        await self._migrate("migrate", path)
+
+    async def load(self, path: Path) -> None:
+        """Read what ``save`` wrote, into a QEMU that waits for it (``-incoming defer``)."""
+        await self._migrate("migrate-incoming", path)
+
+    async def _migrate(self, command: str, path: Path) -> None:
+        capabilities = [{"capability": c, "state": True} for c in ("events", "mapped-ram")]
+        await self.execute("migrate-set-capabilities", {"capabilities": capabilities})
+        with self._client.listener("MIGRATION") as listener:
+            await self.execute(command, {"uri": f"file:{path}"})
+            status = ""
+            while status not in ("completed", "failed"):
+                data = (await listener.get())["data"]
+                assert isinstance(data, dict)
+                status = data["status"]
+        if status == "failed":
+            reply = await self.execute("query-migrate")
+            assert isinstance(reply, dict)
+            raise InfraError(
+                f"QEMU could not {command} {path}: {reply.get('error-desc', 'no reason given')}"
+            )
+
     async def status(self) -> str:
         """QEMU's run state: running, paused, prelaunch, debug, ..."""
         reply = await self.execute("query-status")

@@ -1,10 +1,14 @@
-"""What the bits of an arm64 stage 1 descriptor mean: 4 KiB granule, 48-bit addresses.
+"""What the bits of an arm64 stage 1 descriptor mean: 4 KiB granule, 48-bit or 52-bit addresses.
 
 Bit positions are the ``PTE_*``, ``PMD_*`` and ``PUD_*`` of
 ``arch/arm64/include/asm/pgtable-hwdef.h`` and ``pgtable-prot.h`` (6.1 and 6.12 agree on
 all that the CPU looks at). They differ in how an entry is kept for software without
 bit 0: 6.1 has ``PTE_PROT_NONE`` (58) and ``PMD_PRESENT_INVALID`` (59), 6.12 has
 ``PTE_PRESENT_INVALID`` (11); no CPU may cache either.
+
+With 52 bits (FEAT_LPA2, TCR_EL1.DS; Arm ARM D8.3) the shareability field gives its place to the
+address's bits 51:50, and bits 49:48 are where one expects them (``PTE_ADDR_HIGH`` in
+``pgtable-hwdef.h``; ``__pte_to_phys``).
 
 Levels count from the pages up, so level 1 here is the architecture's level 3.
 """
@@ -32,6 +36,10 @@ UXN: Final = 1 << 54
 ADDRESS: Final = (1 << 48) - (1 << 12)  # bits 47:12
 SOFTWARE: Final = 1 << 63 | 0xF << 55  # PTE_SWBITS_MASK: 63 and 58:55
 
+ADDRESS_LPA2: Final = (1 << 50) - (1 << 12)  # bits 49:12, and 51:50 in SHARED
+_LPA2_LEVELS: Final = 5
+"""No guest with 4 KiB pages has so many without FEAT_LPA2."""
+
 # Of an entry that points to a table the CPU looks at the address, at bits 1:0 and at 63:59
 # (NSTable, APTable, UXNTable, PXNTable).
 _TABLE_BITS: Final = VALID | TABLE | ADDRESS | 0x1F << 59
@@ -54,6 +62,21 @@ class Arm64Mmu:
     def __init__(self, levels: int = 4, *, hafdbs: bool = True) -> None:
         self.levels = levels
         self.hafdbs = hafdbs
+        self._lpa2 = levels == _LPA2_LEVELS
+
+    def for_levels(self, levels: int) -> Arm64Mmu:
+        """The same with another number of levels: five come with 52-bit addresses."""
+        return Arm64Mmu(levels, hafdbs=self.hafdbs)
+
+    def root(self, register: int) -> int:
+        """PA of the root table that TTBR0_EL1 or TTBR1_EL1 names.
+
+        A root of 16 entries may lie on any 128 bytes, and BADDR's bits 5:2 are the PA's 51:48
+        (``phys_to_ttbr``); else it fills a page. Above is the ASID, in bit 0 CnP.
+        """
+        if not self._lpa2:
+            return register & ADDRESS
+        return register & (1 << 48) - (1 << 7) | (register & 0x3C) << 46
 
     def valid(self, entry: int, level: int) -> bool:
         """Whether a CPU may cache the entry as a translation or table pointer."""
@@ -69,10 +92,12 @@ class Arm64Mmu:
 
     def target(self, entry: int, level: int) -> int:
         """PA of the lower table or of the first mapped byte."""
-        mask = ADDRESS
+        pa = entry & ADDRESS
+        if self._lpa2:
+            pa = entry & ADDRESS_LPA2 | (entry & SHARED) << 42
         if level > 1 and not entry & TABLE:
-            mask &= -(1 << (12 + 9 * (level - 1)))
-        return entry & mask
+            pa &= -(1 << (12 + 9 * (level - 1)))
+        return pa
 
     def writable(self, entry: int, level: int) -> bool:
         """Whether a user store through the leaf needs no fault.
@@ -110,7 +135,8 @@ class Arm64Mmu:
         writable leaves are one translation, and so is a leaf writable without ``DBM``.
         """
         if self.table(old, level) and self.table(new, level):
-            return (old ^ new) & _TABLE_BITS == 0
+            kept = _TABLE_BITS | (ADDRESS_LPA2 | SHARED if self._lpa2 else 0)
+            return (old ^ new) & kept == 0
         return self._translation(old) == self._translation(new)
 
     def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:

@@ -46,6 +46,14 @@ class X86Mmu:
     def __init__(self, levels: int = 4) -> None:
         self.levels = levels
 
+    def for_levels(self, levels: int) -> X86Mmu:
+        """The same with another number of levels: entries do not depend on it."""
+        return X86Mmu(levels)
+
+    def root(self, register: int) -> int:
+        """PA of the root table that CR3 names: below are PCID or flags, above the no-flush bit."""
+        return register & ADDRESS
+
     def valid(self, entry: int, level: int) -> bool:
         """Whether a CPU may cache the entry: ``_PAGE_PRESENT`` alone decides."""
         return bool(entry & PRESENT)

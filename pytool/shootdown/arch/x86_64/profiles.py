@@ -7,6 +7,10 @@ from typing import Final
 from shootdown.arch.base import Profile
 
 PROFILES: Final = {
+    "kaslr": Profile(
+        about="the kernel runs at an address of its own in every boot, and so does all it maps",
+        cmdline={"nokaslr": ()},
+    ),
     "pti": Profile(
         about="page-table isolation: user mode runs on page tables of its own",
         # arch/x86/mm/pti.c, pti_check_boottime_disable(): mitigations=off outweighs pti=on.

@@ -6,21 +6,35 @@ import difflib
 from typing import Final
 
 from shootdown.errors import UsageError
-from shootdown.kernel.groups import asid, functions, lock_waits, pages, ptl, shootdowns, walkers
+from shootdown.kernel.groups import (
+    asid,
+    faults,
+    functions,
+    gup,
+    lock_waits,
+    pages,
+    ptl,
+    shootdowns,
+    vma_locks,
+    vmas,
+    walkers,
+)
 from shootdown.kernel.groups.base import Group, Section
 
-GROUPS: Final[dict[str, Group]] = {
-    group.name: group
-    for group in (
-        functions.GROUP,
-        shootdowns.GROUP,
-        asid.GROUP,
-        lock_waits.GROUP,
-        ptl.GROUP,
-        pages.GROUP,
-        walkers.GROUP,
-    )
-}
+_ALL: Final = (
+    functions.GROUP,
+    shootdowns.GROUP,
+    asid.GROUP,
+    lock_waits.GROUP,
+    ptl.GROUP,
+    pages.GROUP,
+    walkers.GROUP,
+    vmas.GROUP,
+    vma_locks.GROUP,
+    faults.GROUP,
+    gup.GROUP,
+)
+GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
 DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name)
 """What the armed rules need, and the operation stack of their evidence."""

@@ -48,6 +48,11 @@ class Traced:
     """Further actions at returns; ``{result}`` is the register of the result, too."""
     silent: bool = False
     """No ENTER and EXIT, only the actions."""
+    unless: str = ""
+    """A function; in a kernel that has it the actions at entry are left out."""
+    embedded: str = ""
+    """The actions at entry are about an object whose member the first argument points to: this
+    one, ``struct.member``. It must be the object's first; where it is not, they are left out."""
 
 
 @dataclass(frozen=True)
@@ -103,26 +108,39 @@ class Group:
     is refused. Lines that several groups give alike are in the plan once."""
     more_members: tuple[str, ...] = ()
     """Members that ``extra`` and actions look up."""
-    constants: tuple[str, ...] = ()
-    """``enum.NAME`` and ``function.PARAMETER`` that they look up."""
     needs: tuple[tuple[str, ...], ...] = ()
     """Functions (by name) or members; of each tuple the kernel must have one, or the group is
     refused."""
+    constants: tuple[str, ...] = ()
+    """Constants, as ``Btf.look_up`` takes them: ``function.PARAMETER`` that actions name, and
+    enumerators that say what captured words mean. The run directory keeps those that the kernel
+    has."""
 
     @property
     def members(self) -> tuple[str, ...]:
         """Members to look up in the kernel's types."""
         names = [name for word in self.words for name in (word.member, word.via) if name]
         names += [word.member for word in self.percpu]
+        names += [traced.embedded for traced in self.functions if traced.embedded]
         names += [member for traced in self.functions for _, member in traced.reads]
         names += self.more_members
         names += [name for one_of in self.needs for name in one_of if "." in name]
         return tuple(dict.fromkeys(names))
 
 
+_WATCH_VMA: Final = (f"watch {Set.VMA:d} {{result}}",)
+_UNWATCH_VMA: Final = (f"unwatch {Set.VMA:d} {{0}}",)
+
 VMA_LIFE: Final = (
-    Traced(Function.vm_area_alloc, 1, at_return=(f"watch {Set.VMA:d} {{result}}",)),
-    Traced(Function.vm_area_dup, 1, at_return=(f"watch {Set.VMA:d} {{result}}",)),
-    Traced(Function.vm_area_free, 1, at_entry=(f"unwatch {Set.VMA:d} {{0}}",)),
+    Traced(Function.vm_area_alloc, 1, at_return=_WATCH_VMA),
+    Traced(Function.vm_area_dup, 1, at_return=_WATCH_VMA),
+    # From 6.4 to 6.14 the memory goes back after a grace period, in which readers still take the
+    # lock of the VMA (kernel/fork.c): by the callback, which may have __vm_area_free() inlined, or
+    # at once where nobody can read any more (exit_mmap). Watching ends where the memory goes back.
+    Traced(Function.vm_area_free, 1, at_entry=_UNWATCH_VMA, unless="__vm_area_free"),
+    Traced(Function["__vm_area_free"], 1, at_entry=_UNWATCH_VMA),
+    Traced(
+        Function.vm_area_free_rcu_cb, 1, at_entry=_UNWATCH_VMA, embedded="vm_area_struct.vm_rcu"
+    ),
 )
 """Begins and ends ``Set.VMA``: part of every group that watches its words."""

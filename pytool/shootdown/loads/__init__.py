@@ -1,0 +1,1 @@
+"""Real loads: programs of the distribution's packages that run in the guest as jobs."""

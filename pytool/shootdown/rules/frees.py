@@ -1,0 +1,153 @@
+"""What the two rules about freed frames share: which stale copies lead to a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
+
+from shootdown.model.entries import Stale, Superseded
+from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT, span_of
+from shootdown.model.stream import Event
+from shootdown.model.syscalls import operation
+from shootdown.rules.base import Rule
+from shootdown.rules.scene import Scene
+from shootdown.trace.functions import NAMES
+from shootdown.trace.schema import Kind
+
+_WIDEST = 1 << 9
+"""Frames of a block that are looked up one by one; larger ones are compared by their bounds."""
+
+
+class FreedFrames(Rule):
+    """Keeps the living stale copies by the frames that they lead to."""
+
+    needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
+    tables: ClassVar[bool]
+    """Whether the frames are those of page tables, else those of user memory."""
+
+    def __init__(self, machine: Machine, *, idle: str = "") -> None:
+        super().__init__(machine, idle=idle)
+        self._small: dict[int, list[Stale]] = {}
+        self._wide: list[Stale] = []
+        self._shared: set[int] = set()
+        """Frames that another CPU's TLB may have led to when their entry was taken away."""
+
+    @classmethod
+    def idle(cls, scene: Scene) -> str:
+        """Without the life of frames nobody knows when one was freed."""
+        if Kind.PAGE_FREED not in scene.kinds:
+            return super().idle(scene) and (
+                "the trace does not tell when frames are freed: record it with --events pages"
+            )
+        return super().idle(scene)
+
+    def usable(self, stale: Stale) -> bool:
+        """Whether it would do harm if the frame were somebody else's now."""
+        raise NotImplementedError
+
+    def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        """Note the copies, under the frames they lead to."""
+        if not self.armed or what.is_table is not self.tables:
+            return
+        others = any(stale.cpu != what.cpu for stale in stales)
+        for stale in stales:
+            self._keep(stale)
+        if others:
+            self._shared.update(_frames(what))
+
+    def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
+        """The entry is good again."""
+        for stale in stales:
+            self._drop(stale)
+
+    def ended(self, stale: Stale, event: Event) -> None:
+        """The copy is gone."""
+        self._drop(stale)
+
+    def forgotten(self, root: int) -> None:
+        """The address space is gone, and its copies with it."""
+        gone = [s for stales in self._small.values() for s in stales if s.what.root == root]
+        for stale in gone:
+            self._drop(stale)
+        self._wide = [stale for stale in self._wide if stale.what.root != root]
+
+    def freed(self, event: Event) -> None:
+        """Whether anything still leads to the frames that are freed."""
+        if not self.armed:
+            return
+        first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
+        if self._take_shared(first, end):
+            self.exercised()
+        left = [stale for stale in self._leading_to(first, end) if self.usable(stale)]
+        if left:
+            self._report(left, event)
+
+    def _report(self, left: Sequence[Stale], event: Event) -> None:
+        stale = min(left, key=lambda one: (one.what.seq, one.cpu))
+        what = stale.what
+        cpus = sorted({one.cpu for one in left})
+        kind = "page table" if self.tables else "page"
+        self.found(
+            "may",
+            what,
+            operation=operation(what.call) or "background",
+            cpus=cpus,
+            seq=[what.seq, event.seq],
+            summary=(
+                f"the {kind} at PA {event.a:#x} was freed by {NAMES.get(event.id, event.id)}() on "
+                f"CPU {event.cpu}, and CPU {', '.join(map(str, cpus))} may still reach it through "
+                f"VA {what.va:#x}"
+            ),
+            missing=self.machine.tlb.remedy(stale),
+            count=len(left),
+        )
+
+    def _take_shared(self, first: int, end: int) -> bool:
+        if end - first > _WIDEST:
+            mine = {frame for frame in self._shared if first <= frame < end}
+        else:
+            mine = self._shared.intersection(range(first, end))
+        self._shared -= mine
+        return bool(mine)
+
+    def _leading_to(self, first: int, end: int) -> Iterator[Stale]:
+        if end - first > _WIDEST:
+            frames: Iterable[int] = [frame for frame in self._small if first <= frame < end]
+        else:
+            frames = range(first, end)
+        for frame in frames:
+            yield from self._small.get(frame, ())
+        for stale in self._wide:
+            start = stale.what.target >> PAGE_SHIFT
+            if start < end and first < start + (span_of(stale.what.level) >> PAGE_SHIFT):
+                yield stale
+
+    def _keep(self, stale: Stale) -> None:
+        if self._is_wide(stale):
+            self._wide.append(stale)
+        else:
+            self._small.setdefault(stale.what.target >> PAGE_SHIFT, []).append(stale)
+
+    def _drop(self, stale: Stale) -> None:
+        if not self.armed or stale.what.is_table is not self.tables:
+            return
+        if self._is_wide(stale):
+            if stale in self._wide:
+                self._wide.remove(stale)
+            return
+        frame = stale.what.target >> PAGE_SHIFT
+        kept = [one for one in self._small.get(frame, ()) if one is not stale]
+        if kept:
+            self._small[frame] = kept
+        else:
+            self._small.pop(frame, None)
+
+    def _is_wide(self, stale: Stale) -> bool:
+        return not self.tables and stale.what.level > 1
+
+
+def _frames(what: Superseded) -> range:
+    frames = 1 if what.is_table else span_of(what.level) >> PAGE_SHIFT
+    first = what.target >> PAGE_SHIFT
+    return range(first, first + min(frames, _WIDEST))

@@ -1,0 +1,83 @@
+"""Page faults put together, from events written by hand."""
+
+from __future__ import annotations
+
+from shootdown.model.faults import Faults, faults
+from shootdown.trace import text
+
+
+def told(body: str) -> Faults:
+    return faults(text.parse(body))
+
+
+RETRIED = """
+0 PROBE id=TASK_SWITCH a=0x1000
+0 PROBE id=FAULT a=0x400123 b=6
+0 ENTER id=do_user_addr_fault a=0x900 c=6 d=0x400123
+0 ENTER id=lock_vma_under_rcu a=0x880
+0 EXIT id=lock_vma_under_rcu a=0x880 b=0x6000
+0 ENTER id=handle_mm_fault a=0x880 b=0x6000 c=0x400123 d=0x1255
+0 PROBE id=TASK_SWITCH a=0x2000
+0 ENTER id=handle_mm_fault a=0x5880 b=0x7000 c=0x500000 d=1
+0 EXIT id=handle_mm_fault a=0x5880
+0 PROBE id=TASK_SWITCH a=0x1000
+1 PROBE id=TASK_SWITCH a=0x3000
+0 EXIT id=handle_mm_fault a=0x880 b=0x400
+0 ENTER id=lock_mm_and_find_vma a=0x880
+0 EXIT id=lock_mm_and_find_vma a=0x880 b=0x6000
+0 ENTER id=handle_mm_fault a=0x880 b=0x6000 c=0x400123 d=0x275
+0 EXIT id=handle_mm_fault a=0x880 b=4
+0 EXIT id=do_user_addr_fault a=0x900
+"""
+
+
+def test_a_fault_that_was_tried_twice() -> None:
+    found = told(RETRIED)
+    (fault,) = found.faults
+    assert (fault.va, fault.task, fault.vma, fault.worked) == (0x400123, 0x1000, 0x6000, True)
+    assert fault.access == (True, True, False)
+    assert fault.tries == [("vma", True), ("mmap", True)]
+    assert [(a.flags, a.result) for a in fault.attempts] == [(0x1255, 0x400), (0x275, 4)]
+    assert fault.end > fault.attempts[-1].end > 0
+    assert found.unpaired == 0
+
+
+def test_an_attempt_of_another_task_belongs_to_no_fault() -> None:
+    other = told(RETRIED).attempts[1]
+    assert (other.task, other.fault, other.vma) == (0x2000, 0, 0x7000)
+
+
+def test_a_refused_fault() -> None:
+    (fault,) = told("""
+        0 PROBE id=FAULT a=0x400123 b=0x92000007
+        0 ENTER id=do_page_fault a=0x900 b=0x400123 c=0x92000007
+        0 ENTER id=lock_vma_under_rcu a=0x880
+        0 EXIT id=lock_vma_under_rcu a=0x880
+        0 EXIT id=do_page_fault a=0x900
+    """).faults
+    assert (fault.tries, fault.attempts, fault.vma) == ([("vma", False)], [], 0)
+    assert fault.access == (False, True, False)
+
+
+def test_every_missing_record_shows() -> None:
+    lines = RETRIED.strip().splitlines()
+    for number, line in enumerate(lines):
+        if "ENTER" in line or "EXIT" in line:
+            assert told("\n".join(lines[:number] + lines[number + 1 :])).unpaired > 0, line
+
+
+def test_a_fault_within_a_fault() -> None:
+    found = told("""
+        0 PROBE id=FAULT a=0x400000
+        0 ENTER id=do_user_addr_fault a=0x900 d=0x400000
+        0 PROBE id=FAULT a=0x500000
+        0 ENTER id=do_user_addr_fault a=0x700 d=0x500000
+        0 ENTER id=handle_mm_fault a=0x680 c=0x500000
+        0 EXIT id=handle_mm_fault a=0x680
+        0 EXIT id=do_user_addr_fault a=0x700
+        0 ENTER id=handle_mm_fault a=0x880 c=0x400000
+        0 EXIT id=handle_mm_fault a=0x880
+        0 EXIT id=do_user_addr_fault a=0x900
+    """)
+    assert found.unpaired == 0
+    assert [[a.va for a in fault.attempts] for fault in found.faults] == [[0x400000], [0x500000]]
