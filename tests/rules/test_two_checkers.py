@@ -103,6 +103,21 @@ class Guest(RuleBasedStateMachine):
         self.say(cpu, f"PROBE id=SYSCALL a={number}{where} flags=MORE")
         self.say(cpu, "PROBE_MORE id=SYSCALL a=0x32")
 
+    @rule(cpu=CPUS, page=PAGES, functions=integers(1, 4), flushed=booleans(), draw=data())
+    def unmap(self, cpu, page, functions, flushed, draw):
+        """A whole munmap, inside of functions, that may forget its flush."""
+        self.store(cpu, page, page % 4, True, True)
+        self.call(cpu, "munmap", page)
+        for function in range(functions):
+            self.enter(cpu, function + 1, 1)
+        self.store(cpu, page, 0, False, False)
+        for _ in range(functions):
+            self.leave(cpu, False)
+        if flushed:
+            self.flush(cpu, page, draw)
+        self.to_user(cpu, False)
+        self.use((cpu + 1) % 3, page, page % 4, False)
+
     @rule(cpu=CPUS, failed=sampled_from((False, False, False, True)))
     def to_user(self, cpu, failed):
         self.say(cpu, f"RET_USER a={-12 if failed else 0}")
@@ -204,7 +219,9 @@ class Arm64Guest(Guest):
 
     def flush(self, cpu, page, draw):
         va = VA + 4096 * page
-        for what in draw.draw(sampled_from(("s", "b", "t", "stb", "ssb", "bbb", "tb", "sttbb"))):
+        for what in draw.draw(
+            sampled_from(("s", "b", "t", "stb", "ssb", "bbb", "tb", "sttbb", "bbtbb"))
+        ):
             if what == "t":
                 asid = draw.draw(integers(1, 2))
                 self.say(cpu, f"FLUSH id=TLBI_VA a={va:#x} b={va + 4096:#x} c={asid}")
