@@ -47,6 +47,13 @@ class _Known:
     def events(self) -> Events:
         return self.trace.events()
 
+    @property
+    def per_cpu(self) -> tuple[Events, ...]:
+        return self.trace.per_cpu
+
+    def release(self) -> None:
+        self.trace.release()
+
 
 def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
     """Judge a recording, interrupted or not, and write result.json.
