@@ -258,6 +258,7 @@ static bool parse_word(const struct line *l, unsigned at, struct sd_word *w)
 static bool parse_set(const struct line *l)
 {
 	struct sd_word w = { .root = l->n > 5 && !strcmp(l->w[5], "root"),
+			     .always = l->n > 5 && !strcmp(l->w[5], "always"),
 			     .via = l->n > 5 && !strcmp(l->w[5], "via") };
 	uint64_t set;
 
@@ -328,7 +329,7 @@ static bool parse_pages(const struct line *l, struct sd_plan *p)
 /* table_lock ID OFFSET SIZE LEVELS [pointer] */
 static bool parse_table_lock(const struct line *l)
 {
-	struct sd_word w = { 0 };
+	struct sd_word w = { .always = true };
 	uint64_t levels;
 
 	if (!parse_word(l, 1, &w) || !numbers(l, 4, 1, &levels))

@@ -44,7 +44,7 @@ GRAMMAR = {
     "stack": NUMBER,
     "watch": " ".join([NUMBER] * 4),
     "percpu_watch": " ".join([NUMBER] * 4),
-    "set": " ".join([NUMBER] * 4) + f"( root| via {NUMBER})?",
+    "set": " ".join([NUMBER] * 4) + f"( root| always| via {NUMBER})?",
     "pages": f"{TERM} {NUMBER}",
     "table_lock": " ".join([NUMBER] * 4) + "( pointer)?",
     "compound": " ".join([NUMBER] * 3),

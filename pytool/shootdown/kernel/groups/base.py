@@ -80,6 +80,8 @@ class Word:
     """A member of the object: a pointer to what ``member`` is counted from."""
     size: int = 0
     """Bytes watched from the member's start on; 0 for all of it."""
+    lock: bool = False
+    """A lock that plain stores take or give back: each of them is told."""
 
 
 @dataclass(frozen=True)
