@@ -94,7 +94,7 @@ bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret)
 {
 	*ret = 0;
 	for (unsigned i = 0; i < t->n; i++) {
-		uint64_t v = t->part[i].value;
+		uint64_t v = sd_slid(t->part[i].value);
 
 		if (t->part[i].deref && !sd_read_va(cpu, v, &v, sizeof(v)))
 			return false;
@@ -258,6 +258,7 @@ static bool parse_word(const struct line *l, unsigned at, struct sd_word *w)
 static bool parse_set(const struct line *l)
 {
 	struct sd_word w = { .root = l->n > 5 && !strcmp(l->w[5], "root"),
+			     .always = l->n > 5 && !strcmp(l->w[5], "always"),
 			     .via = l->n > 5 && !strcmp(l->w[5], "via") };
 	uint64_t set;
 
@@ -328,7 +329,7 @@ static bool parse_pages(const struct line *l, struct sd_plan *p)
 /* table_lock ID OFFSET SIZE LEVELS [pointer] */
 static bool parse_table_lock(const struct line *l)
 {
-	struct sd_word w = { 0 };
+	struct sd_word w = { .always = true };
 	uint64_t levels;
 
 	if (!parse_word(l, 1, &w) || !numbers(l, 4, 1, &levels))
@@ -450,12 +451,6 @@ static bool parse(const struct line *l, const char *target, struct sd_plan *p)
 	return true;
 }
 
-static void move_term(struct sd_term *t)
-{
-	for (unsigned i = 0; i < t->n; i++)
-		t->part[i].value = sd_slid(t->part[i].value);
-}
-
 void sd_plan_move(struct sd_plan *p, uint64_t slide)
 {
 	sd_slide = slide;
@@ -465,10 +460,6 @@ void sd_plan_move(struct sd_plan *p, uint64_t slide)
 	p->kernel_root = sd_slid(p->kernel_root);
 	p->slow_table = sd_slid(p->slow_table);
 	p->percpu = sd_slid(p->percpu);
-	move_term(&p->linear_va);
-	move_term(&p->linear_pa);
-	move_term(&p->image_pa);
-	move_term(&p->pages);
 	p->image_va = sd_slid(p->image_va);
 	for (unsigned i = 0; i < p->nwatches; i++) {
 		struct sd_static_watch *w = &p->watch[i];

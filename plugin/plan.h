@@ -44,6 +44,7 @@ struct sd_plan {
 bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret);
 /* The kernel was found to run @slide bytes above where it was linked: so does all in the plan. */
 void sd_plan_move(struct sd_plan *p, uint64_t slide);
+/* Of the kernel where it runs: after sd_plan_move. */
 bool sd_term_eval(unsigned cpu, const struct sd_term *t, uint64_t *ret);
 
 #endif

@@ -444,7 +444,7 @@ bool sd_kernel_translate(uint64_t va, uint64_t *off)
 	while (at != UINT64_MAX && is_known(at)) {
 		const struct table *t = table_at(at);
 		uint64_t span = slot_span(t->level);
-		uint64_t entry = t->slot[(va - t->va) / span % SD_SLOTS];
+		uint64_t entry = t->slot[(va / span) % t->slots];
 
 		if (sd_arch->is_leaf(entry, t->level))
 			return sd_pa_to_off((sd_arch->child(entry) & ~(span - 1)) + va % span, off);

@@ -12,6 +12,11 @@
  * (accel/tcg/atomic_template.h, target/i386/tcg/emit.c.inc). Without sd_parallel
  * atomics are a plain load and store and report old and new.
  *
+ * What a plain store found is taken from the last one that was told. For a lock that
+ * may be wrong: the release that let this CPU in is visible before it is told. Such
+ * words are told of every plain store; those that seem to change nothing say old =
+ * new.
+ *
  * What a lock-and or lock-or found cannot be told from its result, and what is
  * remembered of the word may be another vCPU's later doing. Their events say so:
  * old = new. The chain of the word's values tells what they found.
@@ -31,7 +36,7 @@ struct watch {
 	uint64_t base, value, off;
 	uint16_t id;
 	uint8_t size;
-	bool root;
+	bool root, always;
 };
 
 static struct watch watches[WAYS];
@@ -119,6 +124,7 @@ static struct watch *place(const struct sd_word *w, uint64_t off, uint64_t base)
 	e->base = base;
 	e->id = (uint16_t)w->id;
 	e->root = w->root;
+	e->always = w->always;
 	e->value = ram_value(off, w->size);
 	e->size = (uint8_t)w->size;
 	__atomic_store_n(&e->key, key_of(off), __ATOMIC_RELEASE);
@@ -292,7 +298,7 @@ static bool effect(struct watch *e, const struct sd_wstore *ws, uint64_t *old, u
 	if (!st->atomic) {
 		*new = part_of(e, st, st->value);
 		*old = __atomic_exchange_n(&e->value, *new, __ATOMIC_ACQ_REL);
-		return *old != *new;
+		return *old != *new || e->always;
 	}
 	if (!rmw_values(ws, old, new))
 		return false;

@@ -8,8 +8,9 @@
 struct sd_word {
 	unsigned set, id, size;
 	uint64_t offset;
-	bool root; /* its value is the VA of a root table */
-	bool via;  /* @offset is from what the object's word at @pointer points to */
+	bool root;   /* its value is the VA of a root table */
+	bool always; /* a plain store is told even if it seems to change nothing */
+	bool via;    /* @offset is from what the object's word at @pointer points to */
 	uint64_t pointer;
 };
 

@@ -15,7 +15,7 @@ def test_the_public_names() -> None:
     assert sorted(shootdown.__all__) == sorted(dir(shootdown)) == ["Trace", "__version__"]
     assert shootdown.Trace is recording.Trace
     public = [name for name in vars(recording.Trace) if not name.startswith("_")]
-    assert sorted(public) == ["function", "symbols", "tables", "to_parquet"]
+    assert sorted(public) == ["function", "operation", "symbols", "tables", "to_parquet"]
 
 
 def test_nothing_slow_is_imported_before_it_is_used() -> None:

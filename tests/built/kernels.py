@@ -10,7 +10,12 @@ from shootdown.arch import names
 
 PLAIN: Final = ("built:6.12", "built:7.2")
 DEBUG: Final = ("built:6.12+debug", "built:6.12+kasan")
-MUTANTS: Final = (("x86_64", "built:6.12+mapfixed-noflush"), ("arm64", "built:6.12+tlbi-no-dsb"))
+MUTANTS: Final = (
+    ("x86_64", "built:6.12+mapfixed-noflush"),
+    ("x86_64", "built:6.12+mprotect-noflush"),
+    ("arm64", "built:6.12+mprotect-noflush"),
+    ("arm64", "built:6.12+tlbi-no-dsb"),
+)
 RT: Final = "built:6.12+rt"
 
 MARKS: Final = [pytest.mark.built, pytest.mark.guest, pytest.mark.slow]

@@ -51,6 +51,15 @@ def one_sentence(err: str) -> str:
         (["ci", "--kernel", "/nonexistent"], "/nonexistent does not exist"),
         (["ci", "--jobs", "0"], "--jobs is 0"),
         (["ci", "--", "/bin/true"], "ci takes no guest command"),
+        (["race"], "name a race"),
+        (["race", "munmap", "--trials", "0"], "--trials is 0"),
+        (["race", "munmap", "--", "/bin/true"], "race takes no guest command"),
+        (["race", "munmap::load_befor_flush"], "did you mean munmap::load_before_flush"),
+        (["race", "none.py"], "there is no file none.py"),
+        (["race", "none.toml"], "none.toml cannot be read"),
+        (["race", "munmap", "--arch", "riscv"], "riscv"),
+        (["race", "munmap", "--kernel", "/nonexistent"], "/nonexistent does not exist"),
+        (["race", "munmap", "--mutate", "noflush"], "did you mean no-flush?"),
         (["check", "nowhere"], "nowhere is no directory"),
         (["report", "."], "no plan.toml"),
         (["explain", "stale-after-retrun"], "did you mean stale-after-return?"),
@@ -210,3 +219,17 @@ def test_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     )
     os.close(write)
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_a_defect_does_not_look_like_a_violation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("shootdown.cli.explain.execute", broken)
+    assert main(["explain", "stale-after-return"]) == 3
+    said = one_sentence(capsys.readouterr().err)
+    assert "defect of shootdown: ZeroDivisionError in test_usage.py" in said
+    assert main(["--debug", "explain", "stale-after-return"]) == 3
+    assert "Traceback" in capsys.readouterr().err

@@ -31,6 +31,15 @@ TEXT = """
 0 MARK id=THREAD a=0x726576726573626f b=0x31
 1 MARK id=ITER a=0x41
 1 OBS a=0x400000 b=0x7000 c=1 d=99 size=8 flags=STORE
+0 WATCH id=PTL a=0x9028 b=0 c=1 d=0x2000 pc=0xffffffff81000010
+0 WATCH id=PTL a=0x9028 b=1 c=0 d=0x2000 pc=0xffffffff81000020
+1 WATCH id=PTL a=0x9068 b=0 c=1 d=0x3000
+0 ENTER id=gup_fast a=0x100
+0 EXIT id=gup_fast a=0x100
+0 TABLE_UNLINK b=0x2000 c=0x400000 level=1
+1 PAGE_FREED id=free_frozen_pages a=0x2000 b=1 c=2 d=1
+1 PAGE_ALLOCATED id=post_alloc_hook a=0x2000 b=1 c=2 d=1
+1 PAGE_FREED id=free_frozen_pages a=0x7000 b=1 c=1 d=1
 """
 GROUPS = """
 0 WATCH id=MM_CONTEXT_ID a=0x5100 c=0x30042 d=0xffff888000005000
@@ -118,6 +127,27 @@ def test_locks_are_decoded(trace: Trace) -> None:
     (row,) = trace.locks.to_dict("records")
     assert (row["move"], row["lock"]) == ("read_release", 0xFFFF888000005000)
     assert (row["old"], row["new"], row["readers"], row["cpu"]) == (0x100, 0, 0, 1)
+
+
+def test_holds_of_page_table_locks(trace: Trace) -> None:
+    first, second = trace.ptls.to_dict("records")
+    assert (first["lock"], first["own"], first["cpu"]) == (0x2000, True, 0)
+    assert (first["task"], first["seq"]) == (0xFFFF888000001000, first["acquire"])
+    assert (first["release"], first["release_pc"]) == (first["acquire"] + 1, 0xFFFFFFFF81000020)
+    assert trace.ptls["release"].isna().tolist() == [False, True]
+    assert second["release_icount"] == 0
+
+
+def test_freed_frames_and_tables(trace: Trace) -> None:
+    table, user = trace.pages.to_dict("records")
+    assert (table["pa"], table["table"], table["leaf"]) == (0x2000, True, False)
+    assert (table["freed_by"], table["allocated_by"]) == ("free_frozen_pages", "post_alloc_hook")
+    assert (user["leaf"], user["table"]) == (True, False)
+    assert trace.pages["allocated"].isna().tolist() == [False, True]
+    (freed,) = trace.table_frees.to_dict("records")
+    assert (freed["table"], freed["unlinked"] < freed["seq"]) == (0x2000, True)
+    (walk,) = trace.walkers.to_dict("records")
+    assert walk["end"] == walk["seq"] + 1
 
 
 @pytest.mark.parametrize("name", ALL)

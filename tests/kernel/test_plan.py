@@ -19,10 +19,16 @@ from shootdown.trace.schema import VERSION, Probe, Watch
 
 RAM = 512 << 20
 NUMBER = r"(?:0x[0-9a-f]+|\d+)"
-TERM = rf"@?{NUMBER}(?:[+-]@?{NUMBER})*"
-REGISTER = r"(?:r[a-z0-9]+|cr2|x\d+)"
+WORD = rf"@{NUMBER}(?:->{NUMBER})*(?:&{NUMBER})?"
+TERM = rf"(?:{NUMBER}|{WORD})(?:[+-](?:{NUMBER}|{WORD}))*"
+REGISTER = r"(?:r[a-z0-9]+|cr2|x\d+|sp)"
+OPERAND = rf"(?:(?:kept:)?{REGISTER}|{NUMBER})"
 CAPTURE = rf"{REGISTER}(?:\+{NUMBER}:[1-8])?"
-ACTION = rf"(?:emit|(?:un)?watch {NUMBER} {REGISTER}|forget_root {REGISTER})"
+FRAMES = r"(?:freed|freed_array|freed_list|allocated|allocated_array)"
+ACTION = (
+    rf"(?:emit|enter|exit|tail|(?:un)?watch {NUMBER} {REGISTER}|forget_root {REGISTER}"
+    rf"|keep {REGISTER} {REGISTER}|{FRAMES} {OPERAND} {OPERAND})"
+)
 GRAMMAR = {
     "schema": NUMBER,
     "arch": "x86_64|arm64",
@@ -38,7 +44,10 @@ GRAMMAR = {
     "stack": NUMBER,
     "watch": " ".join([NUMBER] * 4),
     "percpu_watch": " ".join([NUMBER] * 4),
-    "set": " ".join([NUMBER] * 4) + "( root)?",
+    "set": " ".join([NUMBER] * 4) + f"( root| always| via {NUMBER})?",
+    "pages": f"{TERM} {NUMBER}",
+    "table_lock": " ".join([NUMBER] * 4) + "( pointer)?",
+    "compound": " ".join([NUMBER] * 3),
     "probe": rf"{NUMBER} {NUMBER}(?: {ACTION})*(?: {CAPTURE})*",
     "observe": "[01]",
     "test_drop_store": NUMBER,
@@ -68,7 +77,8 @@ def parse(text: str) -> dict[str, list[str]]:
 
 
 def made(facts: KernelFacts) -> dict[str, list[str]]:
-    return parse(plan.make(facts, arch.get(facts.arch), ram_size=RAM))
+    """The plan without event groups."""
+    return parse(plan.make(facts, arch.get(facts.arch), ram_size=RAM, events="none"))
 
 
 def without(facts: KernelFacts, *names: str) -> KernelFacts:
@@ -88,6 +98,11 @@ def test_every_kernel(learned: KernelFacts) -> None:
     assert found["linear"][0].split()[1] == f"{ram_base:#x}"
     assert int(found["start"][0], 16) == learned.va("rest_init")
     assert int(found["percpu"][0], 16) == learned.va("__per_cpu_offset")
+
+
+def test_all_groups_keep_to_the_grammar(learned: KernelFacts) -> None:
+    text = plan.make(learned, arch.get(learned.arch), ram_size=RAM, events="all")
+    assert len(parse(text)["probe"]) > len(made(learned)["probe"])
 
 
 def test_probes_are_at_functions(learned: KernelFacts) -> None:
@@ -167,15 +182,24 @@ def test_essentials_are_named(learned: KernelFacts) -> None:
 
 def test_an_optional_probe_is_dropped_and_named(learned: KernelFacts) -> None:
     name = {"x86_64": "exc_page_fault", "arm64": "do_mem_abort"}[learned.arch]
-    text = plan.make(without(learned, name), arch.get(learned.arch), ram_size=RAM)
+    which = arch.get(learned.arch)
+    text = plan.make(without(learned, name), which, ram_size=RAM, events="none")
     assert f"# not probed: FAULT: The kernel has no symbol '{name}'" in text
-    assert not any(line.split()[1] == str(int(Probe.FAULT)) for line in parse(text)["probe"])
+    probes = [line.split() for line in parse(text)["probe"]]
+    assert not any(words[1:3] == [str(int(Probe.FAULT)), "emit"] for words in probes)
 
 
 def test_options(learned: KernelFacts) -> None:
     which = arch.get(learned.arch)
     text = plan.make(
-        learned, which, ram_size=RAM, thread="single", observe=False, drop_store=3, delay_us=50
+        learned,
+        which,
+        ram_size=RAM,
+        thread="single",
+        observe=False,
+        events="none",
+        drop_store=3,
+        delay_us=50,
     )
     found = parse(text)
     assert (found["thread"], found["observe"]) == (["single"], ["0"])

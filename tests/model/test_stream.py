@@ -1,4 +1,6 @@
-from shootdown.model.stream import Sequel, previous, stream
+from shootdown.model.stream import Sequel, stream, whole
+from shootdown.rules.feed import windows
+from shootdown.trace.parts import pieces, split
 from shootdown.trace.schema import Kind
 from shootdown.trace.text import parse
 
@@ -15,17 +17,24 @@ EVENTS = parse("""\
 """)
 
 
-def test_previous_is_of_the_same_cpu():
-    assert previous(EVENTS).tolist() == [0, 0, 1, 2, 4, 5, 6, 7, 8]
-
-
 def test_left_out_events_still_count_as_predecessors():
     kinds = (Kind.OBS, Kind.WATCH, Kind.PTE_WRITE, Kind.TABLE_LINK)
     assert [(e.seq, e.prev) for e in stream(EVENTS, kinds)] == [(2, 0), (3, 1), (5, 4), (8, 7)]
 
 
 def test_sequel_is_the_next_record_of_every_other_cpu():
-    sequel = Sequel(EVENTS)
+    sequel = Sequel(whole(EVENTS))
     assert [(e.cpu, e.seq, e.prev) for e in sequel.next_of_others(0, 3)] == [(1, 4, 2)]
     assert [(e.cpu, e.seq) for e in sequel.next_of_others(1, 2)] == [(0, 3)]
     assert list(sequel.next_of_others(1, 3)) == []
+
+
+def test_sequel_is_the_same_in_pieces_of_any_size():
+    all_at_once = Sequel(whole(EVENTS))
+    for size in range(1, len(EVENTS) + 1):
+        parts = split(EVENTS)
+        for window in windows(pieces(parts, size), parts):
+            sequel = Sequel(window)
+            for seq in (int(s) for part in window.parts.values() for s in part["seq"]):
+                for cpu in (0, 1, 2):
+                    assert sequel.next_of(cpu, seq) == all_at_once.next_of(cpu, seq)

@@ -67,7 +67,12 @@ def boot(tmp_path: Path) -> Boot:
         *(machine.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *(*machine.args, "-accel", "tcg,thread=multi", "-smp", "2", "-serial", "stdio"),
         *("-m", f"{MEM_MIB}M", "-object", memory, "-machine", "memory-backend=ram"),
-        *("-kernel", str(kernel), "-append", "console=ttyS0 nokaslr mitigations=off panic=-1"),
+        *(
+            "-kernel",
+            str(kernel),
+            "-append",
+            "console=ttyS0 nokaslr no_timer_check mitigations=off panic=-1",
+        ),
     ]
 
     def run(plan: str) -> subprocess.CompletedProcess[str]:

@@ -51,6 +51,12 @@ REFUSED = {
         ("observe 1\nvcpu 0 cr3", "too few words"),
         ("observe 1\nroot", "too few words"),
         ("observe 1\nobject 256 0xffff888000000000", "no such set"),
+        ("observe 1\npages @0x10 0", "no such size"),
+        ("observe 1\npages @0x10->x 64", "not a term"),
+        ("observe 1\npages 0x10->0x8 64", "not a term"),
+        ("observe 1\ntable_lock 20 0x28 3 6", "not a word"),
+        ("observe 1\ntable_lock 20 0x28 1", "too few words"),
+        ("observe 1\ncompound 0 6", "too few words"),
     ],
     "anchor": [
         ("anchor 0x1000", "not an anchor"),
@@ -65,6 +71,9 @@ REFUSED = {
         ("probe 0x1000 1 emit nosuch", "no such register"),
         ("probe 0x1000 1 emit rax+0:9", "not a capture"),
         ("probe 0x1000 1 watch 1", "no such register"),
+        ("probe 0x1000 1 freed rax", "no such register"),
+        ("probe 0x1000 1 allocated rax kept:nosuch", "no such register"),
+        ("probe 0x1000 1 keep rsp 7", "no such register"),
     ],
     "start": [("nonsense 1", "unknown directive"), ("\x00\xff" * 3000, "is missing")],
 }
@@ -76,6 +85,7 @@ MISFITS = {
     "percpu_watch": "percpu_watch 3 0xfffffff000000000 1 0xffffffff82574e20",
     "kernel_root": "kernel_root 0x1234000",
     "observe": "observe 1\nresume",
+    "thread": "thread multi\npages 0xffffea0000000000 0x1000",
 }
 
 

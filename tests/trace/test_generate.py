@@ -31,6 +31,7 @@ def test_every_member_of_every_enumeration_is_written() -> None:
     enums = (
         schema.Kind,
         schema.Flag,
+        schema.Use,
         schema.FlushOp,
         schema.BarrierOp,
         schema.RootReg,

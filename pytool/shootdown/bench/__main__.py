@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from shootdown import arch as architectures
-from shootdown.bench import snapshots
+from shootdown.bench import checkers, snapshots
 from shootdown.bench.ratio import Figure, figure, ratios, table
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.kernel.groups import GROUPS
@@ -121,6 +121,8 @@ def main() -> int:
                 figures |= snapshots.measure(
                     arch, options.kernel, options.pairs, Path(scratch), _tell
                 )
+            _tell("both checkers on a synthetic trace")
+            figures |= checkers.measure(Path(scratch))
     except ShootdownError as error:
         print(f"shootdown: error: {error}", file=sys.stderr)
         return int(error.exit_code)

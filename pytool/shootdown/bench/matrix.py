@@ -26,7 +26,8 @@ from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
-KERNELS: Final = ("debian:6.1", "debian:6.12", "debian:7.2")
+KERNELS: Final = ("debian:6.1", "debian:6.12", "debian:7.2", "built:6.12")
+_OF_FUNCTIONS: Final = (Kind.ENTER, Kind.EXIT, Kind.PAGE_FREED, Kind.PAGE_ALLOCATED)
 _WORKLOADS: Final = "counting*,munmap,ipis"
 _ITERATIONS: Final = 20
 _MEM: Final = 512
@@ -54,12 +55,13 @@ class Row:
 
 
 def count(group: Group, events: Events) -> int:
-    """Events of the group: entries and exits of its functions, changes of its words."""
+    """Events of the group: what its functions tell, and changes of its words."""
     functions = [int(traced.function) for traced in group.functions]
     words = [int(word.watch) for word in group.words]
+    words += [int(watch) for watch in group.more_watches]
     words += [int(word.watch) for word in group.percpu]
     words += [int(word.watch) for word in group.variables]
-    called = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], functions)
+    called = np.isin(events["kind"], _OF_FUNCTIONS) & np.isin(events["id"], functions)
     written = (events["kind"] == Kind.WATCH) & np.isin(events["id"], words)
     return int((called | written).sum())
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Final, NoReturn
 
@@ -18,18 +19,20 @@ from shootdown.cli import (
     build_kernel,
     check,
     ci,
+    demo,
     doctor,
     explain,
     fetch,
+    race,
     record,
     report,
     run,
 )
-from shootdown.errors import ExitCode, ShootdownError, UsageError
+from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, ci, bisect, record, check, report),
-    *(explain, fetch, build_kernel, doctor),
+    *(run, race, ci, bisect, record, check, report),
+    *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -100,6 +103,8 @@ def _main(words: list[str], command: list[str]) -> int:
             # The reader of our output left; without this Python would complain at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.INFRA
+        except Exception as error:  # Python's own code for it would be 1, that of a violation
+            return _tell(_defect(error), debug)
 
 
 class _Sigterm:
@@ -135,6 +140,18 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         own, command = own[:at], own[at + 1 :]
         command = command or [""]  # `--` with nothing behind it is refused by the commands
     return ["--json=-" if word == "--json" else word for word in own], command
+
+
+def _defect(error: Exception) -> ShootdownError:
+    """What no part of shootdown foresaw, as a sentence that can be reported."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    told = InfraError(
+        f"this is a defect of shootdown: {type(error).__name__} in {where}: {error}; "
+        "run the same with --debug and report what it prints"
+    )
+    told.__cause__ = error
+    return told
 
 
 def _tell(error: ShootdownError, debug: bool) -> int:

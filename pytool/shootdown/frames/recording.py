@@ -125,7 +125,8 @@ class Trace:
     @cached_property
     def symbols(self) -> SymbolTable:
         """Symbols of the kernel that ran. Raises InfraError when its image is gone."""
-        found = symbols_of(read_json(self._run.command)) if self._run else None
+        run = self._run
+        found = symbols_of(read_json(run.command), run.symbols) if run else None
         if found is None:
             raise InfraError(
                 f"the kernel of {self.path} cannot be read, so its functions have no names: "

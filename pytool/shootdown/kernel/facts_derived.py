@@ -135,6 +135,17 @@ def _addresses_formed(data: bytes, va: int) -> Iterator[int]:
             yield (pages[operands[1].reg] + operands[2].imm) % (1 << 64)
 
 
+def _entry_task(image: KernelImage, table: SymbolTable, _: Types) -> int | None:
+    """``__switch_to`` stores the next task there (arch/arm64/kernel/process.c: entry_task_switch).
+
+    Sure only where that is the one address it forms; where it forms more the symbol is listed.
+    """
+    if _extent(image) is None or "__switch_to" not in table:
+        return None
+    start, stop = table.extent("__switch_to")
+    return _only(set(_addresses_formed(image.read(start, stop - start), start)))
+
+
 FINDERS: Final[dict[str, Finder]] = {
     "_text": _text,
     "_end": _end,
@@ -146,5 +157,6 @@ FINDERS: Final[dict[str, Finder]] = {
     "kimage_voffset": _exported("kimage_voffset"),
     "swapper_pg_dir": _swapper_pg_dir,
     "bm_pte": _bm_pte,
+    "__entry_task": _entry_task,
 }
 """By symbol."""

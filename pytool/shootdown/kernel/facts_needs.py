@@ -90,6 +90,7 @@ _ARM64: Final = Needs(
     symbols=(
         "swapper_pg_dir",
         "bm_pte",
+        "__entry_task",
         "memstart_addr",
         "kimage_voffset",
         "do_el0_svc",

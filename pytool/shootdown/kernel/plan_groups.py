@@ -110,7 +110,8 @@ def _word(facts: KernelFacts, word: Word) -> Iterator[str]:
     except InfraError:
         return  # named among what is absent
     size = word.size or member.size
-    yield f"set {word.objects:d} {word.watch:d} {member.offset:#x} {size}{via}  # {word.member}"
+    how = " always" if word.lock else via
+    yield f"set {word.objects:d} {word.watch:d} {member.offset:#x} {size}{how}  # {word.member}"
 
 
 def _read(facts: KernelFacts, registers: Registers, argument: int, path: str) -> str:

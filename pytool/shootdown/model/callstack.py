@@ -76,11 +76,30 @@ class CallStacks:
         state.interrupt.clear()
         self._frames.pop(state.base, None)
 
+    def event(self, kind: int, cpu: int, number: int, a: int, c: int) -> None:
+        """An ENTER, EXIT, RET_USER, or the PROBE_MORE of a task switch, with its fields."""
+        if kind == Kind.ENTER:
+            self.enter(cpu, number, a)
+        elif kind == Kind.EXIT:
+            self.leave(cpu, number, a)
+        elif kind == Kind.RET_USER:
+            self.to_user(cpu)
+        else:
+            self.switch(cpu, c)
+
+    def copied(self) -> CallStacks:
+        """Another one in the same state."""
+        other = CallStacks()
+        other.stack_bytes = self.stack_bytes
+        other._cpus = {n: _Cpu(c.base, list(c.interrupt)) for n, c in self._cpus.items()}
+        other._frames = {base: list(frames) for base, frames in self._frames.items()}
+        return other
+
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
         state = self._cpu(cpu)
-        frames = self._frames.get(state.base, [])
-        return tuple(function for function, _ in (*frames, *state.interrupt))
+        frames = [*self._frames.get(state.base, ()), *state.interrupt]
+        return tuple([function for function, _ in frames])
 
     def _on(self, cpu: int, sp: int) -> list[Frame]:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""
@@ -91,7 +110,10 @@ class CallStacks:
         return self._frames.setdefault(state.base, [])
 
     def _cpu(self, number: int) -> _Cpu:
-        return self._cpus.setdefault(number, _Cpu())
+        found = self._cpus.get(number)
+        if found is None:
+            found = self._cpus[number] = _Cpu()
+        return found
 
 
 class Timeline:
@@ -129,14 +151,7 @@ class Timeline:
         for kind, cpu, function, a, c, seq in zip(
             *(kept[name].tolist() for name in ("kind", "cpu", "id", "a", "c", "seq")), strict=True
         ):
-            if kind == Kind.ENTER:
-                calls.enter(cpu, function, a)
-            elif kind == Kind.EXIT:
-                calls.leave(cpu, function, a)
-            elif kind == Kind.RET_USER:
-                calls.to_user(cpu)
-            else:
-                calls.switch(cpu, c)
+            calls.event(kind, cpu, function, a, c)
             seqs.setdefault(cpu, []).append(seq)
             numbers.setdefault(cpu, []).append(self._number(calls.of(cpu)))
         self.unmatched = calls.unmatched

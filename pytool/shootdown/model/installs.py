@@ -14,15 +14,20 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from shootdown.model.faults import Attempt
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
-from shootdown.model.stream import previous
 from shootdown.model.vmas import Step, steps
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
+KINDS: Final = (
+    *(Kind.WATCH, Kind.WATCH_INIT, Kind.PTE_WRITE, Kind.PROBE, Kind.ENTER, Kind.EXIT),
+    Kind.RET_USER,
+)
+"""All that is looked at; other events make no difference."""
 _DEPTH: Final = 8
 """Attempts of one task that may be under way within each other, at most."""
 _SEQUENCE: Final = (1 << 32) - 1
@@ -70,6 +75,7 @@ class Vmas:
 
     def __init__(self, events: Events) -> None:
         """``events``: of all kinds, in the order of ``seq``."""
+        events = events[np.isin(events["kind"], KINDS)]
         self._steps: Final[dict[int, list[Step]]] = {}
         for step in steps(events):
             if step.event != "tree":
@@ -82,7 +88,7 @@ class Vmas:
             self._locks.setdefault(base, []).append(_Locked(seq, value, holder))
         at = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))
         ends = events[at]
-        before = previous(events)[at].tolist()
+        before = _previous(events)[at].tolist()
         self._ends: Final[dict[int, list[_Ended]]] = {}
         for (seq, mm, value), last in zip(ends[["seq", "d", "c"]].tolist(), before, strict=True):
             self._ends.setdefault(mm, []).append(_Ended(seq, value, last))
@@ -108,3 +114,12 @@ class Vmas:
         over = at < len(ends) and ends[at].before < seq
         same = (lock.value ^ ends[at - 1].value) & _SEQUENCE == 0
         return lock.holder if same and not over else 0
+
+
+def _previous(events: Events) -> npt.NDArray[np.uint64]:
+    """For every event the number of the same vCPU's event before it, 0 for the first."""
+    found = np.zeros(len(events), np.uint64)
+    for cpu in np.unique(events["cpu"]):
+        at = np.flatnonzero(events["cpu"] == cpu)
+        found[at[1:]] = events["seq"][at[:-1]]
+    return found

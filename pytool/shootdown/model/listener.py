@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
-from shootdown.trace.schema import Watch
+from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
 
@@ -18,8 +18,16 @@ class Listener:
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
 
+    @property
+    def armed(self) -> bool:
+        """Whether it has any use for what it hears."""
+        return True
+
+    history: ClassVar[tuple[Kind, ...]] = tuple(Kind)
+    """Kinds of events that ``begun`` is to tell of; the fewer, the less memory a check takes."""
+
     def begun(self, events: Events) -> None:
-        """A trace is about to be fed; these are all of its events."""
+        """A trace is about to be fed; these are all of its events, of ``history`` at least."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """A valid user entry was taken away; ``stales`` are the copies that CPUs may hold."""

@@ -37,7 +37,7 @@ _FLAGS: Final = WAITERS | HANDOFF
 _CLEARED: Final = (WAITERS, HANDOFF, _FLAGS)
 _KEPT: Final = (_FLAGS, HANDOFF, WAITERS, 0)
 """What is left of ``_FLAGS`` when a grant clears none, the waiters', the hand-off's or both."""
-_STEP: Final = ("seq", "icount", "cpu", "pc", "d", "b", "c", "kind")
+STEP: Final = ("seq", "icount", "cpu", "pc", "d", "b", "c", "kind")
 _READ_FAILED: Final = WRITER | WAITERS | HANDOFF | 1 << 63
 
 
@@ -117,14 +117,14 @@ def transitions(events: Events, watch: Watch = Watch.MMAP_LOCK) -> Locks:
             histories.append(steps)
             breaks += broken
     own = _readers_own(step for steps in histories for step in steps)
-    decoded = [t for steps in histories for t in _decode(steps, own)]
+    decoded = [t for steps in histories for t in decode(steps, own)]
     return Locks(tuple(decoded), len(words), breaks)
 
 
 def lives(events: Events) -> Iterator[list[Step]]:
     """The steps of one word, cut where it began to be watched anew."""
     life: list[Step] = []
-    for row in events[list(_STEP)].tolist():
+    for row in events[list(STEP)].tolist():
         seq, icount, cpu, pc, lock, old, new, kind = row
         if kind == Kind.WATCH_INIT:
             if life:
@@ -143,6 +143,30 @@ def _readers_own(steps: Iterable[Step]) -> frozenset[tuple[int, int]]:
         for step in steps
         if abs(step.new - step.old) == READER and not step.old & WAITERS
     )
+
+
+def stretches(steps: list[Step]) -> Iterator[list[Step]]:
+    """A history cut wherever the lock is free: what was before does not matter any more.
+
+    Nobody holds it, waits, or has come as a reader to go away again.
+    """
+    stretch: list[Step] = []
+    for step in steps:
+        stretch.append(step)
+        if step.new == 0:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
+
+def decode(steps: list[Step], own: frozenset[tuple[int, int]]) -> Iterator[Transition]:
+    """What the steps of a history, in their true order, mean.
+
+    ``own``: places (pc, delta) that take or leave the lock as a reader by themselves.
+    """
+    for stretch in stretches(steps):
+        yield from _decode(stretch, own)
 
 
 def _decode(steps: list[Step], own: frozenset[tuple[int, int]]) -> Iterator[Transition]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from shootdown import arch as arches
 from shootdown.model import stream
-from shootdown.model.callstack import CallStacks, stack_log2
+from shootdown.model.callstack import stack_log2
 from shootdown.model.entries import Reason, Stale, Superseded
-from shootdown.model.listener import HOOKS, Listener
+from shootdown.model.listener import Listener
 from shootdown.model.pagetables import observed_pages, span_of
 from shootdown.model.space import Leaf, Space
+from shootdown.model.speaker import Speaker
+from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
 from shootdown.model.tlb import Records, Tlb
@@ -29,10 +31,11 @@ from shootdown.trace.types import Events
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
 
-class Machine:
+class Machine(Speaker):
     """The whole model. Raises UsageError for an unknown architecture."""
 
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
+        super().__init__(listeners)
         self.arch = arches.get(arch)
         self.space: Final = Space(self.arch.mmu)
         self.records: Final = Records()
@@ -42,17 +45,17 @@ class Machine:
         """Invalidations by FlushOp."""
         self.pages: list[int] = []
         """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
-        self.calls: Final = CallStacks()
+        self.calls: Final = ThinStacks(lambda: self._event if self._thin else None)
         """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
-        self.sequel = stream.Sequel(stream.NONE)
-        """Looks ahead in the events of ``run``."""
-        self._now = 0
+        self.sequel = stream.Sequel(stream.whole(stream.NONE))
+        """Looks ahead in the events."""
+        self._event: Event | None = None
+        self._thin: stream.Thin | None = None
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
-        self._listeners: list[Listener] = list(listeners)
-        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        self._selection = stream.Selection(())
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -81,21 +84,33 @@ class Machine:
         """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
         return self._phases[0] if self._phases else ""
 
-    def listen(self, listener: Listener) -> None:
-        """Add a listener; all hear of an event in the order they were added."""
-        self._listeners.append(listener)
-
     def run(self, events: Events) -> None:
         """Feed a whole trace, in the order of ``seq``."""
-        self._hooks = {name: self._hearers(name) for name in HOOKS}
-        self.sequel = stream.Sequel(events)
-        self.pages = observed_pages(events)
-        self.calls.stack_bytes = 1 << stack_log2(events)
-        self._tell("begun", events)
+        self.begin(observed_pages(events), stack_log2(events))
+        self.tell_begun(events)
+        self.feed(stream.whole(events))
+
+    def begin(self, pages: list[int], stack_log2: int, thin: stream.Thin | None = None) -> None:
+        """Get ready for a trace, when all listeners are there.
+
+        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes,
+        ``thin`` what leaves out more events than ``stream.Selection`` does.
+        """
+        self._hook()
+        self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
-        for event in stream.stream(events, self._handlers, {*words, *stream.WORDS}):
-            self._now = event.seq
-            self._handlers[event.kind](event)
+        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self.pages = pages
+        self.calls.stack_bytes = 1 << stack_log2
+
+    def feed(self, window: stream.Window) -> None:
+        """Take in the next piece of the trace."""
+        self.sequel = stream.Sequel(window)
+        self.calls.begin(window)
+        handlers = self._handlers
+        for event in self._selection.events(window):
+            self._event = event
+            handlers[event.kind](event)
 
     def can_use(self, cpu: int, tag: int) -> bool:
         """Whether user code could make the CPU use an entry of the tag as things are.
@@ -111,11 +126,13 @@ class Machine:
     def _turns_lazy(self, cpu: int) -> bool:
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        event = self.sequel.next_of(cpu, self._now)
+        now = self._event.seq if self._event else 0
+        event = self.sequel.row(cpu, now)
         return (
             event is not None
-            and (event.kind, event.id) == (Kind.WATCH, Watch.IS_LAZY)
-            and bool(event.c)
+            and event["kind"] == Kind.WATCH
+            and event["id"] == Watch.IS_LAZY
+            and bool(event["c"])
         )
 
     def mm(self, root: int) -> int:
@@ -134,14 +151,6 @@ class Machine:
             and mmu.permits(old, level) <= mmu.permits(new, level)
         )
 
-    def _hearers(self, name: str) -> list[Callable[..., None]]:
-        silent = getattr(Listener, name)
-        return [getattr(x, name) for x in self._listeners if getattr(type(x), name) is not silent]
-
-    def _tell(self, hook: str, *args: Any) -> None:
-        for hear in self._hooks[hook]:
-            hear(*args)
-
     # Page tables.
 
     def _table_link(self, event: Event) -> None:
@@ -159,8 +168,10 @@ class Machine:
     def _pte_write(self, event: Event) -> None:
         root = self.space.root_of(event.a)
         if root:
-            self._tell("stored", root, event)
-            self._take_away(root, event)
+            for hear in self._hooks["stored"]:
+                hear(root, event)
+            if event.b:
+                self._take_away(root, event)
         self.space.apply(event)
         mmu = self.arch.mmu
         if mmu.valid(event.c, event.level):
@@ -216,10 +227,17 @@ class Machine:
             self.records.add(stale)
         if task.call is not None:
             task.call.took.append(what)
-        self._tell("superseded", what, stales)
+        for hear in self._hooks["superseded"]:
+            hear(what, stales)
 
     def _install(self, root: int, leaf: Leaf, event: Event) -> None:
         # E15, M6: what was cleared and comes back was never gone; when narrower, it was narrowed.
+        if self.records.any():
+            self._bring_back(root, leaf, event)
+        for hear in self._hooks["installed"]:
+            hear(root, leaf, event)
+
+    def _bring_back(self, root: int, leaf: Leaf, event: Event) -> None:
         back: dict[Superseded, list[Stale]] = {}
         for stale in self.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             what = stale.what
@@ -233,7 +251,6 @@ class Machine:
             what.restored = True
             self.records.drop(stales)
             self._tell("restored", what, stales, event)
-        self._tell("installed", root, leaf, event)
 
     # CPUs.
 

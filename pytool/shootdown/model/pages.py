@@ -63,6 +63,25 @@ def read(events: Events) -> Lives:
     return lives[np.argsort(lives["freed"], kind="stable")]
 
 
+def unpaired(events: Events) -> list[int]:
+    """Numbers of events that say that one before them was missed.
+
+    An allocation of a frame that was in use and not freed, and a free of one that is free already;
+    only of single frames, and not behind a block of which only some frames were in use: it is not
+    said which. None in a trace in which every free was seen, and every allocation of a frame that
+    is freed again.
+    """
+    rows = _frames(events[np.isin(events["kind"], _KINDS)])
+    rows = rows[np.lexsort((rows["seq"], rows["a"]))]
+    freed = rows["kind"] == Kind.PAGE_FREED
+    after_free = np.zeros(len(rows), np.bool_)
+    after_free[1:] = (rows["a"][1:] == rows["a"][:-1]) & freed[:-1]
+    known = np.ones(len(rows), np.bool_)
+    known[1:] = (rows["a"][1:] != rows["a"][:-1]) | (rows["b"] == rows["d"])[:-1]
+    missed: list[int] = rows["seq"][(rows["b"] == 1) & known & (after_free == freed)].tolist()
+    return sorted(missed)
+
+
 def _frames(records: Events) -> Events:
     """One record for each frame of each block."""
     counts = np.minimum(records["b"], 1 << 20).astype(np.intp)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.model.running import Running
-from shootdown.trace.schema import Kind, Watch
+from shootdown.trace.schema import Flag, Kind, Watch
 from shootdown.trace.types import Events
 
 WORDS: Final = (Watch.PTL, Watch.MM_PAGE_TABLE_LOCK)
@@ -134,7 +134,9 @@ def read(events: Events) -> Ptl:
     """The holds of every page-table lock in a trace."""
     kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     mine = events[kinds & np.isin(events["id"], WORDS)]
-    changes = mine[(mine["kind"] == Kind.WATCH) & (mine["b"] != mine["c"])]
+    # A plain store may say that it found what it left, when it overtook the telling of another's.
+    plain = (mine["flags"] & Flag.ATOMIC) == 0
+    changes = mine[(mine["kind"] == Kind.WATCH) & (plain | (mine["b"] != mine["c"]))]
     order = np.lexsort((changes["seq"], changes["cpu"], changes["a"]))
     rows = changes[order]
     takes = rows["c"] != 0

@@ -105,10 +105,11 @@ class _Sweep:
         for one in found:
             doings.append((one.fault.seq, partial(self._begin, one)))
             doings.append((one.fault.end, partial(self._end, one)))
-        for seq, do in sorted(doings, key=lambda doing: doing[0]):
+        doings.sort(key=lambda doing: doing[0])
+        for seq, do in doings:
             do(seq)
         for mm in list(self._open):
-            self._moment(mm, self._mapped.get(mm, {}), int(events["seq"][-1]))
+            self._moment(mm, self._mapped.get(mm, {}), doings[-1][0])
 
     def _locks(self, events: Events) -> Iterator[tuple[int, Callable[[int], None]]]:
         stored = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)

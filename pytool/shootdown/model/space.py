@@ -21,6 +21,7 @@ from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
 _SLOT: Final = 8
+_STORES: Final = (Kind.PTE_WRITE, Kind.TABLE_SLOT)
 
 
 class Leaf(NamedTuple):
@@ -55,9 +56,10 @@ class Space:
 
     def apply(self, event: Event) -> None:
         """Follow a ROOT_LEARN, TABLE_LINK, TABLE_SLOT, TABLE_UNLINK, ROOT_FORGET or PTE_WRITE."""
+        if event.kind in _STORES:
+            self._store(event)
+            return
         match event.kind:
-            case Kind.PTE_WRITE | Kind.TABLE_SLOT:
-                self._store(event)
             case Kind.ROOT_LEARN:
                 table = _Table(event.d or event.b, 0, event.level, slots_of(event.id))
                 self._tables[event.b] = table
@@ -130,10 +132,14 @@ class Space:
         if table is None:
             return
         index = (event.a - pa) // _SLOT
-        self._count(table.slots.pop(index, 0), table.level, -1)
+        old = table.slots.pop(index, 0)
         if event.c:
             table.slots[index] = event.c
-            self._count(event.c, table.level, 1)
+        if table.level == 1:
+            if old:
+                self._count(old, 1, -1)
+            if event.c:
+                self._count(event.c, 1, 1)
 
     def _forget(self, pa: int) -> None:
         table = self._tables.pop(pa, None)
@@ -145,6 +151,8 @@ class Space:
     def _count(self, entry: int, level: int, by: int) -> None:
         if level == 1 and self.mmu.leaf(entry, 1):
             page = self.mmu.target(entry, 1)
-            self.mapped[page] += by
-            if not self.mapped[page]:
+            count = self.mapped.get(page, 0) + by
+            if count:
+                self.mapped[page] = count
+            else:
                 del self.mapped[page]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Watch
 from shootdown.trace.types import Events
 
 NONE: Final = np.zeros(0, DTYPE)
 """No events."""
 
+_NO_NUMBERS: Final = np.zeros(0, np.uint64)
 _CHUNK: Final = 1 << 16
 _SIGN: Final = np.uint64(63)
 _VA: Final = (
@@ -21,8 +23,13 @@ _VA: Final = (
     ("d", (Kind.TABLE_SLOT, Kind.PTE_WRITE)),
 )
 _WATCHES: Final = (Kind.WATCH, Kind.WATCH_INIT)
+_KINDS: Final = 64
 WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
+
+Mask = npt.NDArray[np.bool_]
+Thin = Callable[[Events, Mask], Mask]
+"""Leaves out more of one vCPU's events, which the mask has chosen, and returns what is left."""
 
 
 class Trace(Protocol):
@@ -62,61 +69,125 @@ class Event(NamedTuple):
     prev: int
 
 
-def previous(events: Events) -> npt.NDArray[np.uint64]:
-    """For every event the ``seq`` of the same vCPU's event before it, 0 for the first."""
-    prev = np.zeros(len(events), np.uint64)
-    for cpu in np.unique(events["cpu"]):
-        at = np.flatnonzero(events["cpu"] == cpu)
-        prev[at[1:]] = events["seq"][at[:-1]]
-    return prev
+class Window(NamedTuple):
+    """A piece of a trace: everything up to some number that was not in a piece before."""
+
+    parts: Parts
+    """The events of each vCPU."""
+    before: Mapping[int, int]
+    """Number of each vCPU's last event before the piece; none when there was none."""
+    ahead: Parts
+    """The first event of each vCPU behind the piece; nothing when there is none."""
 
 
-def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:
-    """The events of the given kinds, in order; the others still count as predecessors.
+def whole(events: Events) -> Window:
+    """A trace in one piece."""
+    return Window(split(events), {}, {})
+
+
+class Selection:
+    """Which events the model is fed with.
 
     Left out are page tables of the kernel's half, whose translations no rule here speaks of (E13),
     watched words (``schema.Watch``) that are not among ``words``, and accesses written at the end
     of the run for their count only (``Flag.LAST``), whose numbers say nothing about when they were.
+    ``thin`` may leave out more.
     """
-    wanted = np.isin(events["kind"], list(kinds))
-    for field, kinds_with in _VA:
-        wanted &= ~(np.isin(events["kind"], kinds_with) & (events[field] >> _SIGN == 1))
-    wanted &= ~(np.isin(events["kind"], _WATCHES) & ~np.isin(events["id"], list(words)))
-    wanted &= (events["kind"] != Kind.OBS) | (events["flags"] & Flag.LAST == 0)
-    prev = previous(events)
-    places = np.flatnonzero(wanted)
-    for start in range(0, len(places), _CHUNK):
-        chunk = places[start : start + _CHUNK]
-        rows, befores = events[chunk].tolist(), prev[chunk].tolist()
-        for row, before in zip(rows, befores, strict=True):
-            yield Event._make((*row, before))
+
+    def __init__(
+        self, kinds: Iterable[int], words: Iterable[int] = WORDS, thin: Thin | None = None
+    ) -> None:
+        self._kinds = np.zeros(_KINDS, np.bool_)
+        self._kinds[list(kinds)] = True
+        self._words = list(words)
+        self._thin = thin
+
+    def events(self, window: Window) -> Iterator[Event]:
+        """The chosen events of a piece, in order; the others still count as predecessors."""
+        rows, prevs = [], []
+        for cpu, part in window.parts.items():
+            at = np.flatnonzero(self._wanted(part))
+            rows.append(part[at])
+            prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
+        yield from _merged(rows, prevs)
+
+    def _wanted(self, part: Events) -> Mask:
+        kind = part["kind"]
+        wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
+        for field, kinds_with in _VA:
+            at = np.flatnonzero(_any_of(kind, kinds_with))
+            wanted[at[part[field][at] >> _SIGN == 1]] = False
+        at = np.flatnonzero(_any_of(kind, _WATCHES))
+        wanted[at[~np.isin(part["id"][at], self._words)]] = False
+        at = np.flatnonzero(kind == Kind.OBS)
+        wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
+        return self._thin(part, wanted) if self._thin else wanted
+
+
+def _any_of(kind: npt.NDArray[np.uint16], wanted: Iterable[int]) -> Mask:
+    table = np.zeros(_KINDS, np.bool_)
+    table[list(wanted)] = True
+    found: Mask = table[np.minimum(kind, _KINDS - 1)]
+    return found
+
+
+def _previous(
+    seq: npt.NDArray[np.uint64], at: npt.NDArray[np.intp], before: int
+) -> npt.NDArray[np.uint64]:
+    prev = seq[at - 1]
+    prev[at == 0] = before
+    return prev
+
+
+def _merged(rows: list[Events], prevs: list[npt.NDArray[np.uint64]]) -> Iterator[Event]:
+    if not rows:
+        return
+    events, prev = np.concatenate(rows), np.concatenate(prevs)
+    order = np.argsort(events["seq"], kind="stable")
+    make = tuple.__new__
+    for start in range(0, len(order), _CHUNK):
+        chunk = order[start : start + _CHUNK]
+        piece = events[chunk]
+        columns = [piece[name].tolist() for name in DTYPE.names or ()]
+        for row in zip(*columns, prev[chunk].tolist(), strict=True):
+            yield make(Event, row)
+
+
+def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:
+    """The events of a whole trace that a ``Selection`` of ``kinds`` and ``words`` chooses."""
+    return Selection(kinds, words).events(whole(events))
 
 
 class Sequel:
-    """Looks ahead in the trace: what a vCPU records next."""
+    """Looks ahead in the trace, from anywhere in one piece of it: what a vCPU records next."""
 
-    def __init__(self, events: Events) -> None:
-        self._events = events
-        self._seq = np.ascontiguousarray(events["seq"])
-        self._places = {
-            int(cpu): np.flatnonzero(events["cpu"] == cpu) for cpu in np.unique(events["cpu"])
-        }
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._seq = {cpu: np.ascontiguousarray(p["seq"]) for cpu, p in window.parts.items()}
+        self._cpus = sorted({*window.parts, *window.ahead})
 
     def next_of(self, cpu: int, seq: int) -> Event | None:
         """The vCPU's first record after ``seq``, if there is one."""
-        places = self._places.get(cpu)
-        if places is None:
+        row = self.row(cpu, seq)
+        if row is None:
             return None
-        after = int(np.searchsorted(self._seq, np.uint64(seq), side="right"))
-        at = int(np.searchsorted(places, after))
-        if at == len(places):
-            return None
-        before = int(self._seq[places[at - 1]]) if at else 0
-        return Event._make((*self._events[places[at]].item(), before))
+        seqs = self._seq.get(cpu, _NO_NUMBERS)
+        at = int(seqs.searchsorted(np.uint64(seq), side="right"))
+        before = int(seqs[at - 1]) if at else self._window.before.get(cpu, 0)
+        return Event._make((*row.item(), before))
+
+    def row(self, cpu: int, seq: int) -> np.void | None:
+        """The same as the trace has it."""
+        part = self._window.parts.get(cpu, NONE)
+        at = int(self._seq.get(cpu, _NO_NUMBERS).searchsorted(np.uint64(seq), side="right"))
+        if at < len(part):
+            return cast(np.void, part[at])
+        ahead = self._window.ahead.get(cpu, NONE)
+        return cast(np.void, ahead[0]) if len(ahead) else None
 
     def next_of_others(self, cpu: int, seq: int) -> Iterator[Event]:
         """The first record after ``seq`` of every vCPU but ``cpu``."""
-        for other in self._places:
+        for other in self._cpus:
             event = self.next_of(other, seq) if other != cpu else None
             if event is not None:
                 yield event

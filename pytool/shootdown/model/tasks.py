@@ -68,7 +68,10 @@ class Tasks:
 
     def cpu(self, number: int) -> Cpu:
         """The state of one CPU."""
-        return self._cpus.setdefault(number, Cpu())
+        found = self._cpus.get(number)
+        if found is None:
+            found = self._cpus[number] = Cpu()
+        return found
 
     def named(self) -> set[str]:
         """Comm and mark names of all tasks seen."""

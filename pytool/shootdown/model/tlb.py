@@ -117,10 +117,19 @@ class Records:
 
     def add(self, stale: Stale) -> None:
         """Keep a record until it is taken."""
-        self._books.setdefault((stale.cpu, stale.tag), _Book()).add(stale)
+        book = self._books.get((stale.cpu, stale.tag))
+        if book is None:
+            book = self._books[stale.cpu, stale.tag] = _Book()
+        book.add(stale)
+
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self._books)
 
     def of(self, *, cpu: int | None = None, tag: int | None = None) -> list[tuple[int, int]]:
         """CPU and tag wherever there is a record, of one CPU or one tag when given."""
+        if not self._books:
+            return []
         return [
             key
             for key in self._books
@@ -129,6 +138,8 @@ class Records:
 
     def overlapping(self, root: int, start: int, end: int) -> list[Stale]:
         """Records of entries below ``root`` for a VA in ``start``..``end`` (exclusive)."""
+        if not self._books:
+            return []
         return [
             stale
             for book in self._books.values()
@@ -154,7 +165,9 @@ class Records:
             book = self._books.get(key)
             if book is None:
                 continue
-            found = {s for s in book.overlapping(start, end) if only is None or only(s)}
+            found = set(book.overlapping(start, end))
+            if only is not None:
+                found = {stale for stale in found if only(stale)}
             if tables:
                 found.update(book.tables())
             for stale in found:

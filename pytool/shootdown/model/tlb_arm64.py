@@ -23,6 +23,7 @@ from shootdown.model.stream import Event
 from shootdown.model.tlb import EVERYWHERE, Records
 from shootdown.trace.schema import BarrierOp, Flag, FlushOp, RootReg
 
+_NONE: dict[int, int] = {}
 _NOW = 1 << 64
 """A number after every event: still loaded."""
 
@@ -71,8 +72,12 @@ class _Cpu:
     published: int = 0
     """When stores were last made visible to all walkers."""
     pending: list[_Tlbi] = field(default_factory=list)
-    used: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Root and ASID pairs that may have entries here, with the number when they were left."""
+    used: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Roots, and their ASIDs, that may have entries here, with the number when they were left."""
+
+    def use(self, until: int) -> None:
+        """Note until when what is loaded was used."""
+        self.used.setdefault(self.root, {})[self.asid] = until
 
 
 class Arm64Tlb:
@@ -89,7 +94,7 @@ class Arm64Tlb:
     def root_load(self, event: Event) -> list[Stale]:
         """TTBR1 selects the ASID, TTBR0 the root table. Nothing is invalidated."""
         cpu = self._cpu(event.cpu)
-        cpu.used[cpu.root, cpu.asid] = event.seq
+        cpu.use(event.seq)
         if event.id == RootReg.TTBR0:
             cpu.root = event.b
         elif event.id == RootReg.TTBR1:
@@ -98,7 +103,7 @@ class Arm64Tlb:
             if before and event.b != before and event.d >> _ASID_SHIFT ^ event.c == _TWIN:
                 self._twin = _TWIN
             cpu.asid = event.c
-        cpu.used[cpu.root, cpu.asid] = _NOW
+        cpu.use(_NOW)
         return []
 
     def flush(self, event: Event) -> list[Stale]:
@@ -152,15 +157,15 @@ class Arm64Tlb:
         return [
             (number, asid)
             for number, cpu in self._cpus.items()
-            for (used, asid), left in cpu.used.items()
-            if used == root and left > valid_since
+            for asid, left in cpu.used.get(root, _NONE).items()
+            if left > valid_since
         ]
 
     def forget(self, root: int) -> None:
         """Its entries are dead (E7): no CPU can load it again, a new user of the ASID flushes."""
         for cpu in self._cpus.values():
-            for pair in [pair for pair in cpu.used if pair[0] == root and pair[0] != cpu.root]:
-                del cpu.used[pair]
+            if root != cpu.root:
+                cpu.used.pop(root, None)
 
     def remedy(self, stale: Stale) -> str:
         """A TLBI that reaches the CPU, and its DSB."""
@@ -171,7 +176,10 @@ class Arm64Tlb:
         )
 
     def _cpu(self, number: int) -> _Cpu:
-        return self._cpus.setdefault(number, _Cpu())
+        found = self._cpus.get(number)
+        if found is None:
+            found = self._cpus[number] = _Cpu()
+        return found
 
     def _complete(self, issuer: int, tlbi: _Tlbi) -> list[Stale]:
         reached = [issuer] if tlbi.local else list(self._cpus)
@@ -186,8 +194,9 @@ class Arm64Tlb:
         # What is loaded may have been filled again since; what was left before may not.
         gone = [
             (root, asid)
-            for (root, asid), left in cpu.used.items()
+            for root, asids in cpu.used.items()
+            for asid, left in asids.items()
             if tlbi.asid in (None, asid) and left < tlbi.published
         ]
-        for pair in gone:
-            del cpu.used[pair]
+        for root, asid in gone:
+            del cpu.used[root][asid]

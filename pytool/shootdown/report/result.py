@@ -180,6 +180,8 @@ class Result:
     holds: dict[str, int] = field(
         default_factory=lambda: {"planned": 0, "fired": 0, "timed_out": 0}
     )
+    held: list[dict[str, Any]] = field(default_factory=list)
+    """What became of each hold, in order: ``race.director.Held``."""
     timing: dict[str, float] = field(
         default_factory=lambda: {"boot_s": 0.0, "record_s": 0.0, "check_s": 0.0}
     )

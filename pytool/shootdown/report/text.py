@@ -20,6 +20,7 @@ def render(result: Result) -> str:
         _head(result),
         _verdict(result),
         _workloads(result),
+        _holds(result),
         _rules(result),
         *(_windows(w) for w in result.windows if w.operation == LOUD_WINDOWS),
         _other_windows([w for w in result.windows if w.operation != LOUD_WINDOWS]),
@@ -58,6 +59,22 @@ def _workloads(result: Result) -> list[str]:
         return []
     rows = [(w.name, w.status, f"{w.seconds:.1f}", w.message) for w in result.workloads]
     return _table(("workload", "status", "seconds", ""), rows, left=(0, 1, 3))
+
+
+def _holds(result: Result) -> list[str]:
+    if not result.holds["planned"]:
+        return []
+    counts = result.holds
+    lines = [
+        f"holds: {counts['planned']} planned, {counts['fired']} fired, "
+        f"{counts['timed_out']} timed out"
+    ]
+    for hold in result.held:
+        where = f"{hold['task']} on CPU {hold['vcpu']} at {hold['at']}"
+        end = "timed out after" if hold["timed_out"] else "held for"
+        lines += _wrapped(f"{hold['hold']}: {where}, {end} {hold['held_ms']:g} ms", "  ")
+        lines += [line for why in hold["why"] for line in _wrapped(why, "    ")]
+    return lines
 
 
 def _rules(result: Result) -> list[str]:

@@ -90,9 +90,8 @@ class Aftermath:
         The number of an access is drawn after it, so it is evidence only when the CPU's record
         before it is younger than the return of the call. And a store that makes the translation
         good again may be numbered late: no other vCPU may have a store to an entry for the address
-        as its next record, nor the reading of a table that such a store has just linked. Nor is an
-        access evidence while the address leads to a table that was linked and is being read: the
-        translation may have come back with it.
+        as its next record. Nor is an access evidence while the address leads to a table that was
+        linked and is being read: the translation may have come back with it.
         """
         root, pa = self._machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         page = self._memory.get(root, {}).get(event.a >> PAGE_SHIFT)
@@ -118,9 +117,8 @@ class Aftermath:
     def _in_doubt(self, event: Event) -> bool:
         root = self._machine.tlb.root(event.cpu)
         return self._machine.space.unread(root, event.a) or any(
-            first <= event.a < first + size
+            record.kind == Kind.PTE_WRITE and record.d <= event.a < record.d + span_of(record.level)
             for record in self._machine.sequel.next_of_others(event.cpu, event.seq)
-            for first, size in _concerned(record)
         )
 
     def _observed(self, start: int, end: int) -> Iterator[int]:
@@ -130,11 +128,3 @@ class Aftermath:
             if number << PAGE_SHIFT >= end:
                 return
             yield number
-
-
-def _concerned(record: Event) -> Iterator[tuple[int, int]]:
-    """First VA and bytes of what the record tells the translation of, at most one range."""
-    if record.kind == Kind.PTE_WRITE:
-        yield record.d, span_of(record.level)
-    elif record.kind == Kind.TABLE_LINK:
-        yield record.c, span_of(record.level + 1)

@@ -13,6 +13,7 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 
+_NOTHING: Final[dict[int, tuple[int, int]]] = {}
 _WRITERS: Final = (
     *("mmap", "munmap", "mprotect", "pkey_mprotect", "mremap", "brk", "shmat", "shmdt"),
     *("fork", "vfork", "clone", "clone3", "execve", "execveat"),
@@ -50,19 +51,20 @@ takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
-        self._last: dict[tuple[int, int], tuple[int, int]] = {}
+        self._last: dict[int, dict[int, tuple[int, int]]] = {}
+        """What was there: entry and level, by root and VA."""
         self._sanctioned = 0
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """Remember what was there, to know a replacement when it comes."""
         if self.armed and stales and not what.is_table:
-            self._last[what.root, what.va] = (what.old, what.level)
+            self._last.setdefault(what.root, {})[what.va] = (what.old, what.level)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Whether what was there before has gone from every TLB."""
         if not self.armed:
             return
-        before = self._last.pop((root, leaf.va), None)
+        before = self._last.get(root, _NOTHING).pop(leaf.va, None)
         if before and self._clash(*before, leaf):
             self.exercised()
         for stale in self.machine.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
@@ -74,7 +76,7 @@ takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
 
     def forgotten(self, root: int) -> None:
         """The address space is gone."""
-        self._last = {key: value for key, value in self._last.items() if key[0] != root}
+        self._last.pop(root, None)
 
     def _in_place(self, root: int, leaf: Leaf, event: Event) -> None:
         """What leaves no stale entry behind, like a new memory type, clashes all the same."""

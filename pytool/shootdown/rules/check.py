@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from shootdown.errors import UsageError
-from shootdown.model import locks
 from shootdown.model.entries import Call
 from shootdown.model.listener import Listener
+from shootdown.model.lock_tally import Tally
+from shootdown.model.locks import Move
 from shootdown.model.machine import Machine
 from shootdown.model.observers import Observers
 from shootdown.model.stream import Event, Trace
@@ -22,16 +21,16 @@ from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
+from shootdown.rules.feed import FAST, Feed, How
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
-from shootdown.rules.scene import Policy, survey
+from shootdown.rules.scene import Policy
 from shootdown.rules.spurious_fault import SpuriousFault
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
-from shootdown.trace.schema import FlushOp, Kind
-from shootdown.trace.types import Events
+from shootdown.trace.schema import FlushOp
 
 RULES: Final[tuple[type[Rule], ...]] = (
     StaleAfterReturn,
@@ -62,7 +61,8 @@ class CheckReport:
     """Stale windows by operation, MAP_FIXED first."""
     observers: dict[str, dict[str, dict[str, int]]]
     """What threads saw while an operation ran: operation, thread, then old, stale, new, fault."""
-    locks: locks.Locks
+    locks: Tally
+    """What became of the mmap_locks."""
     coverage: dict[str, int]
     """How often each thing occurred: ``flush:*``, ``call:*``, ``lock:*`` and others."""
     tasks: tuple[str, ...]
@@ -83,23 +83,24 @@ _DOUBTS: Final = (
 )
 
 
-def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> CheckReport:
+def check(
+    trace: Trace, policy: str = "wilcox", arch: str | None = None, how: How = FAST
+) -> CheckReport:
     """Check a trace by the rules; ``arch`` when the trace does not know its own.
 
     Raises UsageError for an unknown policy or architecture.
     """
     chosen = _policy(policy)
-    events = trace.events()
     machine = Machine(arch or trace.arch)
-    scene = survey(events, machine.arch.name, chosen)
+    feed = Feed(trace, how)
+    known, scene = feed.survey(machine.arch.name, chosen)
     rules = [rule(machine, idle=rule.idle(scene)) for rule in RULES]
     meter, observers, calls = WindowMeter(machine), Observers(machine), _Calls(machine)
     for listener in (*rules, meter, observers, calls):
         machine.listen(listener)
-    machine.run(events)
+    history = feed.run(machine, known)
     meter.finish()
     reports = {rule.id: rule.report() for rule in rules}
-    history = locks.transitions(events)
     return CheckReport(
         arch=machine.arch.name,
         policy=chosen,
@@ -111,7 +112,7 @@ def check(trace: Trace, policy: str = "wilcox", arch: str | None = None) -> Chec
             for name, threads in observers.seen.items()
         },
         locks=history,
-        coverage=_coverage(machine, calls, history, events) | _of_rules(rules),
+        coverage=_coverage(machine, calls, history, known.mismatches) | _of_rules(rules),
         tasks=tuple(sorted(machine.tasks.named())),
     )
 
@@ -145,20 +146,18 @@ def _loud_first(name: str) -> tuple[bool, str]:
     return name != "mmap(MAP_FIXED)", name
 
 
-def _coverage(
-    machine: Machine, calls: _Calls, history: locks.Locks, events: Events
-) -> dict[str, int]:
+def _coverage(machine: Machine, calls: _Calls, history: Tally, mismatches: int) -> dict[str, int]:
     names = {int(op): op.name.lower() for op in FlushOp}
     found: Counter[str] = Counter(calls.counts)
     for op, count in machine.flushes.items():
         found[f"flush:{names.get(op, op)}"] += count
         if op not in machine.tlb.modelled:
             found["flush:not modelled"] += count
-    for move, count in history.counts().items():
+    for move, count in history.moves.items():
         found[f"lock:{move.value}"] += count
-    found["lock:strange"] = found.pop(f"lock:{locks.Move.STRANGE.value}", 0)
+    found["lock:strange"] = found.pop(f"lock:{Move.STRANGE.value}", 0)
     found["lock:broken chain"] = history.breaks
-    found["audit mismatch"] = int(np.sum(events["kind"] == Kind.AUDIT_MISMATCH))
+    found["audit mismatch"] = mismatches
     found["system calls"] = machine.tasks.calls
     found["returns to user"] = machine.tasks.returns
     return dict(sorted(found.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from shootdown.model import installs
 from shootdown.model.faults import Attempt, faults
 from shootdown.model.installs import Vmas, within
 from shootdown.model.machine import Machine
@@ -36,6 +37,7 @@ class DeadVmaInstall(Rule):
     id: ClassVar = "dead-vma-install"
     title: ClassVar = "A fault installs entries only within its VMA, alive and not locked to write"
     archs: ClassVar = ("x86_64", "arm64")
+    history: ClassVar = installs.KINDS
     needs: ClassVar = (Kind.PTE_WRITE, Kind.WATCH, Kind.RET_USER)
     text: ClassVar = """\
 When handle_mm_fault(), called for a page fault or by GUP, makes a leaf entry of the VMA's mm valid,

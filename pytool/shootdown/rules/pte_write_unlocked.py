@@ -15,7 +15,7 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
-from shootdown.trace.schema import Watch
+from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
 
@@ -43,6 +43,11 @@ nobody else can reach the range.
         "include/linux/hugetlb.h huge_pte_lockptr()",
         "Documentation/mm/split_page_table_lock.rst",
         "mm/memory.c free_pgd_range()",
+    )
+
+    history: ClassVar = (
+        *(Kind.WATCH, Kind.WATCH_INIT, Kind.PTE_WRITE, Kind.TABLE_UNLINK, Kind.ROOT_FORGET),
+        Kind.PROBE,
     )
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:

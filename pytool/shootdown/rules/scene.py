@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +30,15 @@ class Scene:
     functions: frozenset[int]
     probes: frozenset[int]
 
+    def __or__(self, other: Scene) -> Scene:
+        """The scene of both traces."""
+        mine, theirs = asdict(self), asdict(other)
+        joined = {
+            name: value | theirs[name] if isinstance(value, frozenset) else value
+            for name, value in mine.items()
+        }
+        return Scene(**joined)
+
     def lacks(
         self,
         kinds: Iterable[Kind] = (),
@@ -45,7 +54,7 @@ class Scene:
 
 
 def survey(events: Events, arch: str, policy: Policy) -> Scene:
-    """Look at a whole trace."""
+    """Look at a trace, or at a part of one."""
     watched = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     return Scene(
         arch=arch,
@@ -58,4 +67,4 @@ def survey(events: Events, arch: str, policy: Policy) -> Scene:
 
 
 def _distinct(values: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> frozenset[int]:
-    return frozenset(np.unique(values).tolist())
+    return frozenset(np.flatnonzero(np.bincount(values)).tolist())

@@ -24,6 +24,9 @@ class SpuriousFault(Rule):
     id: ClassVar = "spurious-fault"
     title: ClassVar = "A fault finds the VMA of an address that stays mapped"
     archs: ClassVar = ("x86_64", "arm64")
+    history: ClassVar = (
+        *(Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE, Kind.RET_USER),
+    )
     needs: ClassVar = (Kind.WATCH, Kind.PROBE, Kind.RET_USER)
     text: ClassVar = """\
 A page fault of user mode finds a VMA when one is around the address whenever mmap_lock is not held

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import shootdown
@@ -33,6 +34,8 @@ class _Files:
     command: Mapping[str, Any]
     guest: Mapping[str, Any]
     audit: Mapping[str, Any]
+    holds: Mapping[str, Any]
+    symbols: Path
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ class _Known:
 
     def events(self) -> Events:
         return self.trace.events()
+
+    @property
+    def per_cpu(self) -> tuple[Events, ...]:
+        return self.trace.per_cpu
+
+    def release(self) -> None:
+        self.trace.release()
 
 
 def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
@@ -86,6 +96,8 @@ def _read(run: RunDir, policy: str | None) -> _Files:
         directory.read_json(run.command),
         directory.read_json(run.guest),
         directory.read_json(run.audit),
+        directory.read_json(run.holds),
+        run.symbols,
     )
 
 
@@ -108,7 +120,9 @@ def _base(files: _Files) -> Result:
         },
         policy=plan.policy,
         mutate=plan.mutate,
-        reproduce=plan.command_line(),
+        reproduce=files.holds.get("reproduce") or plan.command_line(),
+        holds=evidence.hold_counts(files.holds),
+        held=list(files.holds.get("held", ())),
         guest=evidence.guest_of(files.guest),
         tool=f"shootdown {shootdown.__version__}",
     )
@@ -119,13 +133,15 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
     horizon = evidence.horizon(state, base.audit, inconsistencies)
     if not report.conclusive:
         horizon = 0
-    found = convert.violations_of(report.violations, convert.symbols_of(files.command), horizon)
+    symbols = convert.symbols_of(files.command, files.symbols)
+    found = convert.violations_of(report.violations, symbols, horizon)
     rules = convert.rules_of(report)
     total = sum(rule.violations for rule in rules.values())
     tainted = sum(max(violation.seq) >= horizon for violation in report.violations)
     doubts = [
         *evidence.doubts(state, base.audit, inconsistencies, base.guest, base.workloads),
         *_model_doubts(report),
+        *evidence.hold_doubts(files.holds),
     ]
     verdict = decide(
         replace(

@@ -10,7 +10,7 @@ from shootdown import arch
 from shootdown.errors import ShootdownError
 from shootdown.kernel import facts
 from shootdown.kernel.cache import cache_root
-from shootdown.kernel.symbols import SymbolTable
+from shootdown.kernel.symbols import SymbolTable, read_map
 from shootdown.report.result import Rule, Violation, Windows, Workload
 from shootdown.rules import base
 from shootdown.rules.check import CheckReport
@@ -72,8 +72,13 @@ def violations_of(
     return sorted(chosen, key=lambda violation: violation.kind != "witness")
 
 
-def symbols_of(command: Mapping[str, object]) -> SymbolTable | None:
-    """The symbols of the kernel that command.json names; None when the image is gone."""
+def symbols_of(command: Mapping[str, object], beside: Path | None = None) -> SymbolTable | None:
+    """The symbols of the kernel that command.json names; None when the image is gone.
+
+    ``beside``: a System.map that counts instead where there is one, with what a run needs of it.
+    """
+    if beside is not None and beside.is_file():
+        return read_map(beside.read_bytes(), str(beside))
     kernel = command.get("kernel")
     if not isinstance(kernel, dict):
         return None

@@ -64,6 +64,21 @@ class RunDir:
         return self.path / "audit.json"
 
     @property
+    def symbols(self) -> Path:
+        """Symbols of the kernel (System.map), in a run that was made to be read elsewhere."""
+        return self.path / "symbols.map"
+
+    @property
+    def race(self) -> Path:
+        """The schedule (TOML) of a race; written before the guest starts."""
+        return self.path / "race.toml"
+
+    @property
+    def holds(self) -> Path:
+        """What became of a race's holds (JSON)."""
+        return self.path / "holds.json"
+
+    @property
     def result(self) -> Path:
         """The verdict and its figures (JSON); the report is made from this file alone."""
         return self.path / "result.json"

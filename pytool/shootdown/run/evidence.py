@@ -88,6 +88,20 @@ def workloads_of(value: Mapping[str, Any]) -> list[Workload]:
     return [_workload(entry) for entry in value.get("workloads", ())]
 
 
+def hold_counts(value: Mapping[str, Any]) -> dict[str, int]:
+    """How many holds were planned, fired and timed out, from holds.json."""
+    return {key: int(value.get(key, 0)) for key in ("planned", "fired", "timed_out")}
+
+
+def hold_doubts(value: Mapping[str, Any]) -> Iterator[str]:
+    """Why a race did not happen as it was planned, a sentence each."""
+    counts = hold_counts(value)
+    if missing := counts["planned"] - counts["fired"]:
+        yield f"{missing} of {counts['planned']} holds never fired"
+    if counts["fired"] and counts["fired"] == counts["timed_out"]:
+        yield f"every hold timed out: {'; '.join(value['held'][0].get('why', ())[:2])}"
+
+
 def doubts(
     trace: TraceState, audit: Audit, inconsistencies: int, guest: Guest, workloads: list[Workload]
 ) -> Iterator[str]:

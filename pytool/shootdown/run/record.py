@@ -56,8 +56,12 @@ _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
 
 
-def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
+def record(
+    experiment: Experiment, run: RunDir, tell: Tell, scene: session.Scene | None = None
+) -> Session:
     """Boot, run the workloads, stop, audit; everything is written to ``run``.
+
+    ``scene`` is around the workloads.
 
     A guest that crashes or hangs is told of by the returned Session and guest.json. Raises
     UsageError and InfraError; the plan and whatever was recorded are in the directory even then.
@@ -68,7 +72,7 @@ def record(experiment: Experiment, run: RunDir, tell: Tell) -> Session:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
             prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
             write_command(prepared, run)
-            asyncio.run(_record(prepared, run, state, tell))
+            asyncio.run(_record(prepared, run, state, tell, scene))
             _blame_disk(run)
     except ShootdownError as error:
         state.fail("error", error)
@@ -161,12 +165,12 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         cmdline=cmdline,
         qemu_args=_disks(experiment, scratch),
         gdb=True,
-        start_paused=bool(experiment.mutate) and _stays((*arch.machine.cmdline, *cmdline)),
+        start_paused=bool(experiment.mutate) and stays((*arch.machine.cmdline, *cmdline)),
     )
     return Prepared(experiment, arch, facts, config)
 
 
-def _stays(cmdline: Sequence[str]) -> bool:
+def stays(cmdline: Sequence[str]) -> bool:
     """Whether the kernel certainly runs where it was linked."""
     return "nokaslr" in cmdline
 
@@ -250,7 +254,9 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
     return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
-async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -> None:
+async def _record(
+    prepared: Prepared, run: RunDir, state: Session, tell: Tell, scene: session.Scene | None
+) -> None:
     stand: auditstage.Stand | None = None
 
     async def stopped(guest: Guest) -> None:
@@ -267,6 +273,7 @@ async def _record(prepared: Prepared, run: RunDir, state: Session, tell: Tell) -
             ready=lambda: start.ready(guest, prepared),
             stopped=stopped,
             tell=tell,
+            scene=scene,
         )
     if stand:
         tell("audit")

@@ -7,6 +7,7 @@ import contextlib
 import fnmatch
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,6 +55,8 @@ class Session:
 
 Stopped = Callable[[Guest], Awaitable[None]]
 """What is done while the guest stands still and is still there."""
+Scene = Callable[[Guest], AbstractAsyncContextManager[None]]
+"""What happens to a guest while its workloads run, from before the first to after the last."""
 
 
 async def live(
@@ -65,6 +68,7 @@ async def live(
     ready: Callable[[], Awaitable[None]],
     stopped: Stopped,
     tell: Tell,
+    scene: Scene | None = None,
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
@@ -74,7 +78,9 @@ async def live(
     QEMU failed.
     """
     try:
-        await _work(guest, experiment, session, tell, begin=begin, ready=ready)
+        await _boot(guest, experiment, session, tell, begin=begin, ready=ready)
+        async with scene(guest) if scene else nullcontext():
+            await _work(guest, experiment, session, tell)
         session.ended = "done"
     except GuestCrashError as error:
         session.fail("crash", error)
@@ -95,7 +101,7 @@ def choose(glob: str, known: Sequence[str]) -> list[str]:
     return chosen
 
 
-async def _work(
+async def _boot(
     guest: Guest,
     experiment: Experiment,
     session: Session,
@@ -112,6 +118,9 @@ async def _work(
     how = "restored" if guest.config.incoming else "booted"
     tell(f"{how} {hello.release} in {session.boot_s:.1f} s")
     await ready()
+
+
+async def _work(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
     start = time.monotonic()
     if swap_of(experiment):
         await _swap_on(guest, experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from shootdown.trace.types import Events
 from shootdown.trace.writer import HEADER
 
 _EVENT_KINDS: Final = frozenset(map(int, Kind)) - {Kind.COUNT, Kind.TRAILER}
+
+_PIECE: Final = 1 << 18
+"""Records looked at before their memory is given back."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class CpuFile:
     """Number of events of each kind that occurs in ``events``."""
     trailer: Trailer | None
     """None when the writer was killed."""
+    pages: mmap.mmap | None = None
+    """The file in memory; None when there are no records."""
 
 
 def open_file(path: Path, cpu: int) -> CpuFile:
@@ -71,15 +77,34 @@ def open_file(path: Path, cpu: int) -> CpuFile:
         size = path.stat().st_size
         with path.open("rb") as file:
             start, slide = _check_header(path, cpu, file.read(HEADER.size), size)
-        records = _map(path, (size - HEADER_BYTES) // RECORD_BYTES)
+        records, pages = _map(path, (size - HEADER_BYTES) // RECORD_BYTES)
     except OSError as error:
         raise InfraError(f"{path} cannot be read: {error.strerror}") from error
-    if np.any(records["seq"][1:] <= records["seq"][:-1]):
-        raise InfraError(f"{path} is damaged: its sequence numbers do not rise; record again")
-    if np.any(records["cpu"] != cpu):
-        raise InfraError(f"{path} is damaged: it holds records of other vCPUs; record again")
-    events, counts, trailer = _split(path, records)
-    return CpuFile(path, cpu, start, slide, records, events, counts, trailer)
+    kinds = _look_through(path, cpu, records, pages)
+    events, counts, trailer = _split(path, records, kinds)
+    return CpuFile(path, cpu, start, slide, records, events, counts, trailer, pages)
+
+
+def _look_through(
+    path: Path, cpu: int, records: Events, pages: mmap.mmap | None
+) -> npt.NDArray[np.intp]:
+    """How many records there are of each kind; raises InfraError when one cannot be right."""
+    kinds = np.zeros(1 << 16, np.intp)
+    for first in range(0, len(records), _PIECE):
+        piece = records[max(first - 1, 0) : first + _PIECE]
+        if np.any(piece["seq"][1:] <= piece["seq"][:-1]):
+            raise InfraError(f"{path} is damaged: its sequence numbers do not rise; record again")
+        if np.any(piece["cpu"] != cpu):
+            raise InfraError(f"{path} is damaged: it holds records of other vCPUs; record again")
+        kinds += np.bincount(records["kind"][first : first + _PIECE], minlength=len(kinds))
+        give_back(pages)
+    return kinds
+
+
+def give_back(pages: mmap.mmap | None) -> None:
+    """Give the memory of a mapped file back; it is read again when it is needed."""
+    if pages is not None:
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _check_header(path: Path, cpu: int, data: bytes, size: int) -> tuple[int, int]:
@@ -101,19 +126,26 @@ def _check_header(path: Path, cpu: int, data: bytes, size: int) -> tuple[int, in
     return int(start), int(slide)
 
 
-def _map(path: Path, count: int) -> Events:
+def _map(path: Path, count: int) -> tuple[Events, mmap.mmap | None]:
     if count == 0:  # an empty mapping is an error to mmap
-        return np.empty(0, DTYPE)
-    return np.memmap(path, DTYPE, "r", HEADER_BYTES, (count,)).view(np.ndarray)
+        return np.empty(0, DTYPE), None
+    with path.open("rb") as file:
+        size = HEADER_BYTES + count * RECORD_BYTES
+        pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+    return np.frombuffer(pages, DTYPE, count, HEADER_BYTES), pages
 
 
-def _split(path: Path, records: Events) -> tuple[Events, dict[Kind, int], Trailer | None]:
+def _split(
+    path: Path, records: Events, kinds: npt.NDArray[np.intp]
+) -> tuple[Events, dict[Kind, int], Trailer | None]:
     ended = len(records) > 0 and records[-1]["kind"] == Kind.TRAILER
     end = first = len(records) - ended
     while first and records[first - 1]["kind"] == Kind.COUNT:
         first -= 1
     events, claims = records[:first], records[first:end]
-    counts = _counts(path, *np.unique(events["kind"], return_counts=True))
+    kinds = kinds - np.bincount(records["kind"][first:], minlength=len(kinds))
+    present = np.flatnonzero(kinds)
+    counts = _counts(path, present, kinds[present])
     if not ended:
         return events, counts, None
     claimed = _counts(path, claims["id"], claims["a"])

@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import InconclusiveError, InfraError, UsageError
-from shootdown.trace.file import CpuFile, Trailer, open_file
+from shootdown.trace.file import CpuFile, Trailer, give_back, open_file
+from shootdown.trace.parts import PIECE, pieces
 from shootdown.trace.schema import DTYPE, Kind
 from shootdown.trace.types import Events
 
 _NAME: Final = re.compile(r"cpu(0|[1-9][0-9]*)\.trace")
-_CHUNK: Final = 1 << 18
 
 
 class Trace:
@@ -82,14 +82,27 @@ class Trace:
         With every file complete and nothing lost there is none; otherwise evidence is
         missing there. Raises InfraError when a number was given twice.
         """
-        seq = np.sort(np.concatenate([file.records["seq"] for file in self.files]))
-        steps = np.diff(seq)
-        if np.any(steps == 0):
-            raise InfraError(
-                f"the trace {self.path} is damaged: a sequence number occurs twice; record again"
-            )
-        before = np.flatnonzero(steps > 1)
-        return tuple(zip((seq[before] + 1).tolist(), seq[before + 1].tolist(), strict=True))
+        found: list[tuple[int, int]] = []
+        last: list[int] = []
+        for parts in pieces({file.cpu: file.records for file in self.files}):
+            seq = np.sort(np.concatenate([part["seq"] for part in parts.values()]))
+            steps = np.diff(seq, prepend=np.array(last, np.uint64))
+            if np.any(steps == 0):
+                raise InfraError(
+                    f"the trace {self.path} is damaged: a sequence number occurs twice; "
+                    "record again"
+                )
+            seq = np.concatenate([np.array(last, np.uint64), seq])
+            before = np.flatnonzero(steps > 1)
+            found += zip((seq[before] + 1).tolist(), seq[before + 1].tolist(), strict=True)
+            last = [int(seq[-1])]
+            self.release()
+        return tuple(found)
+
+    def release(self) -> None:
+        """Give back the memory that reading has filled; the events stay readable."""
+        for file in self.files:
+            give_back(file.pages)
 
     def counts(self) -> dict[Kind, int]:
         """Number of events of each kind that occurs."""
@@ -106,25 +119,13 @@ class Trace:
         """The events of some kinds in the order of ``seq``, as a copy in memory."""
         return _merge([events[np.isin(events["kind"], kinds)] for events in self.per_cpu])
 
-    def iter_chunks(self, n: int = _CHUNK) -> Iterator[Events]:
+    def iter_chunks(self, n: int = PIECE) -> Iterator[Events]:
         """All events in the order of ``seq``, in pieces of at most about ``n``.
 
-        Only one piece is in memory at a time. A piece ends at a number chosen so that no
-        vCPU gives more than its share, ``n / cpus`` events: with the share's last event
-        of each vCPU that has more left, the smallest of their numbers. One vCPU at least
-        gives its whole share, so there is progress, and every event up to that number is
-        within the shares, so the order holds from piece to piece.
+        Only one piece is in memory at a time (``pieces``).
         """
-        share = max(1, n // self.cpus)
-        rest = list(self.per_cpu)
-        while any(map(len, rest)):
-            windows = [events[:share] for events in rest]
-            pairs = zip(windows, rest, strict=True)
-            ends = [int(w["seq"][-1]) for w, events in pairs if len(events) > share]
-            cut = min(ends, default=2**64 - 1)
-            taken = [int(np.searchsorted(w["seq"], np.uint64(cut), "right")) for w in windows]
-            yield _merge([window[:n] for window, n in zip(windows, taken, strict=True)])
-            rest = [events[n:] for events, n in zip(rest, taken, strict=True)]
+        for parts in pieces(dict(enumerate(self.per_cpu)), n):
+            yield _merge(list(parts.values()))
 
 
 def _open(path: Path) -> tuple[CpuFile, ...]:

@@ -80,6 +80,8 @@ class Word:
     """A member of the object: a pointer to what ``member`` is counted from."""
     size: int = 0
     """Bytes watched from the member's start on; 0 for all of it."""
+    lock: bool = False
+    """A lock that plain stores take or give back: each of them is told."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class Group:
     extra: Callable[[KernelFacts], Iterator[str]] | None = None
     """Further lines of the plan. Raises InfraError when the kernel lacks what they need: the group
     is refused. Lines that several groups give alike are in the plan once."""
+    more_watches: tuple[Watch, ...] = ()
+    """Words that ``extra`` has watched."""
     more_members: tuple[str, ...] = ()
     """Members that ``extra`` and actions look up."""
     needs: tuple[tuple[str, ...], ...] = ()

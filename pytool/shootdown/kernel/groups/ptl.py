@@ -45,8 +45,9 @@ def _lines(facts: KernelFacts) -> Iterator[str]:
 GROUP: Final = Group(
     name="ptl",
     text="page-table locks: taken and given back, by whom",
-    words=(Word(Watch.MM_PAGE_TABLE_LOCK, Set.MM, "mm_struct.page_table_lock", size=1),),
+    words=(Word(Watch.MM_PAGE_TABLE_LOCK, Set.MM, "mm_struct.page_table_lock", size=1, lock=True),),
     extra=_lines,
+    more_watches=(Watch.PTL,),
     more_members=(*page_structs.MEMBERS, *_OWN, "spinlock", *_LOCKED),
     needs=(
         ("qspinlock.locked",),

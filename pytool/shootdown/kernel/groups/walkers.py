@@ -32,7 +32,6 @@ GROUP: Final = Group(
         Traced(Function["gup_fast"], 0),
         Traced(Function["__gup_longterm_locked"], 3),
         Traced(Function["__pte_offset_map"], 2),
-        Traced(Function["__pte_offset_map_lock"], 3),
         Traced(Function["tlb_remove_table"], 2),
         Traced(Function["tlb_remove_table_sync_one"], 0),
         Traced(Function["tlb_remove_table_sync_rcu"], 0),

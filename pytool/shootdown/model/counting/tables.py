@@ -90,7 +90,9 @@ _ZAPS: Final = ("drop", "unmap", "untables")
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
+    """The events of a phase: those between two numbers; ``task`` is its thread's task_struct."""
+
     name: str
     iteration: int
     begin: int
@@ -98,7 +100,7 @@ class _Window:
     task: int
 
 
-class _Reader:
+class Reader:
     """Everything that the phases are counted from."""
 
     def __init__(self, events: Events, mmu: Mmu) -> None:
@@ -118,7 +120,7 @@ class _Reader:
         self._freed_at: Final = _times(self.lives["pa"], self.lives["freed"])
         self._mapped: Final = _times(*pages.mapped(events, mmu))
 
-    def windows(self) -> Iterator[_Window]:
+    def windows(self) -> Iterator[Window]:
         """The phases, by their marks."""
         iteration, begin = 0, None
         for mark in self.events[self.events["kind"] == Kind.MARK]:
@@ -130,10 +132,10 @@ class _Reader:
                 task = self.running.tasks(begin["cpu"].reshape(1), begin["seq"].reshape(1))
                 name = text(int(begin["a"]), int(begin["b"]))
                 seqs = int(begin["seq"]), int(mark["seq"])
-                yield _Window(name, iteration, *seqs, int(task[0]))
+                yield Window(name, iteration, *seqs, int(task[0]))
                 begin = None
 
-    def account(self, window: _Window) -> Account:
+    def account(self, window: Window) -> Account:
         """What happened in a phase."""
         events = self._within(self.events, "seq", window)
         user = events[(events["kind"] == Kind.PTE_WRITE) & (events["level"] == 1)]
@@ -156,13 +158,13 @@ class _Reader:
             walks=int((self._within(self.walks, "begin", window)["task"] == window.task).sum()),
         )
 
-    def _held(self, window: _Window, tables: set[int]) -> int:
+    def _held(self, window: Window, tables: set[int]) -> int:
         holds = self._within(self.ptl.holds, "acquire", window)
         mine = holds[(holds["task"] == window.task) & (holds["release"] < window.end)]
         mine = mine[np.isin(mine["lock"], list(tables))]
         return len(mine) - (self._resumed(window, mine) if window.name in _ZAPS else 0)
 
-    def _resumed(self, window: _Window, holds: ptl.Holds) -> int:
+    def _resumed(self, window: Window, holds: ptl.Holds) -> int:
         """Holds that go on with a table after the thread was switched out in the middle of it."""
         back = (self.events["kind"] == Kind.PROBE) & (self.events["id"] == Probe.TASK_SWITCH)
         came = self._within(self.events[back & (self.events["a"] == window.task)], "seq", window)
@@ -191,7 +193,7 @@ class _Reader:
             for pa, seq in unlinks[["b", "seq"]].tolist()
         )
 
-    def _within(self, rows: Events, name: str, window: _Window) -> Events:
+    def _within(self, rows: Events, name: str, window: Window) -> Events:
         return rows[(rows[name] > window.begin) & (rows[name] < window.end)]
 
 
@@ -220,7 +222,7 @@ def _tables(slots: npt.NDArray[np.uint64]) -> set[int]:
 
 def phases(trace: Trace) -> list[Phase]:
     """Every whole phase in the trace, in order. Raises UsageError for an unknown architecture."""
-    reader = _Reader(trace.events(), arches.get(trace.arch).mmu)
+    reader = Reader(trace.events(), arches.get(trace.arch).mmu)
     return [Phase(w.name, w.iteration, reader.account(w)) for w in reader.windows()]
 
 

@@ -1,0 +1,1 @@
+"""A recorded race, checked anew by `shootdown demo`; ``bundle`` makes it."""

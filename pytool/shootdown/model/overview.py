@@ -1,0 +1,40 @@
+"""What has to be known of a whole trace before the model is fed with its first event.
+
+It is gathered from pieces in any order; what is kept does not grow with the trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shootdown.model import lock_tally
+from shootdown.model.callstack import STACK_LOG2
+from shootdown.model.pagetables import PAGE_SHIFT
+from shootdown.trace.schema import Kind
+from shootdown.trace.types import Events
+
+
+@dataclass
+class Overview:
+    """Gathered by ``add``."""
+
+    pages: set[int] = field(default_factory=set)
+    """Numbers of the pages (VA >> 12) with user accesses."""
+    stack_log2: int = STACK_LOG2
+    """Binary logarithm of a kernel stack's bytes."""
+    mismatches: int = 0
+    """Events of AUDIT_MISMATCH."""
+    own: frozenset[tuple[int, int]] = frozenset()
+    """Places that take or leave an mmap_lock as a reader (``locks.decode``)."""
+
+    def add(self, part: Events) -> None:
+        """Look at some events of one vCPU."""
+        kind = part["kind"]
+        accesses = part["a"][kind == Kind.OBS]
+        self.pages.update(np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist())
+        for said in part["size"][kind == Kind.ARMED].tolist():
+            self.stack_log2 = said or STACK_LOG2
+        self.mismatches += int(np.count_nonzero(kind == Kind.AUDIT_MISMATCH))
+        self.own |= lock_tally.readers_own(part)

@@ -1,0 +1,44 @@
+"""Who tells listeners what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shootdown.model.listener import HOOKS, Listener
+from shootdown.trace.schema import Kind
+from shootdown.trace.types import Events
+
+
+class Speaker:
+    """Has listeners, and tells each only of what it wants to hear."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners: list[Listener] = list(listeners)
+        self._hooks: dict[str, tuple[Callable[..., None], ...]] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Add a listener; all hear of an event in the order they were added."""
+        self._listeners.append(listener)
+
+    @property
+    def history(self) -> frozenset[Kind]:
+        """Kinds of events that ``tell_begun`` wants."""
+        listeners = [x for x in self._listeners if type(x).begun is not Listener.begun]
+        return frozenset(kind for x in listeners if x.armed for kind in x.history)
+
+    def tell_begun(self, events: Events) -> None:
+        """Tell listeners of all the events to come, of ``history`` at least."""
+        self._tell("begun", events)
+
+    def _hook(self) -> None:
+        """All listeners are there."""
+        self._hooks = {name: tuple(self._hearers(name)) for name in HOOKS}
+
+    def _hearers(self, name: str) -> list[Callable[..., None]]:
+        silent = getattr(Listener, name)
+        return [getattr(x, name) for x in self._listeners if getattr(type(x), name) is not silent]
+
+    def _tell(self, hook: str, *args: Any) -> None:
+        for hear in self._hooks[hook]:
+            hear(*args)

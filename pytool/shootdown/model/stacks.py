@@ -1,0 +1,56 @@
+"""The operation stack where most calls are left out of the stream (``thin.quiet_calls``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from shootdown.model.callstack import CallStacks, Stack
+from shootdown.model.stream import Event, Window
+from shootdown.trace.schema import Kind, Probe
+
+_KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
+_COLUMNS = ["seq", "kind", "cpu", "id", "a", "c"]
+
+
+class ThinStacks(CallStacks):
+    """Right at events that ``thin.asks`` names; asked at another, it reads the piece anew.
+
+    ``now`` gives the event that is being looked at.
+    """
+
+    def __init__(self, now: Callable[[], Event | None]) -> None:
+        super().__init__()
+        self._now = now
+        self._window: Window | None = None
+        self._exact = CallStacks()
+        self._rows: list[tuple[int, ...]] = []
+        """What is not in ``_exact`` yet, the latest first; filled when it is needed."""
+
+    def begin(self, window: Window) -> None:
+        """A piece of the trace is about to be fed."""
+        self._window = window
+        self._exact, self._rows = self.copied(), []
+
+    def of(self, cpu: int) -> Stack:
+        """What the CPU is inside of."""
+        event = self._now()
+        if event is None or (event.kind == Kind.PTE_WRITE and event.b):
+            return super().of(cpu)
+        if self._window is not None:
+            self._rows, self._window = _rows(self._window), None
+        while self._rows and self._rows[-1][0] <= event.seq:
+            _, kind, where, function, a, c = self._rows.pop()
+            self._exact.event(kind, where, function, a, c)
+        return self._exact.of(cpu)
+
+
+def _rows(window: Window) -> list[tuple[int, ...]]:
+    """Everything in the piece that concerns stacks, the latest first."""
+    rows: list[tuple[int, ...]] = []
+    for part in window.parts.values():
+        switches = (part["kind"] == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
+        chosen = part[np.isin(part["kind"], _KINDS) | switches]
+        rows += chosen[_COLUMNS].tolist()
+    return sorted(rows, reverse=True)

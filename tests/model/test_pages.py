@@ -1,0 +1,80 @@
+"""Life of frames: freed, allocated again, and never mapped in between."""
+
+from __future__ import annotations
+
+from shootdown import arch
+from shootdown.model import pages
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Use
+from shootdown.trace.text import parse
+
+MMU = arch.get("x86_64").mmu
+FREED = "0 PAGE_FREED id=free_unref_page a={:#x} b={} c=1 d=1\n"
+TAKEN = "1 PAGE_ALLOCATED id=get_page_from_freelist a={:#x} b={} c=1 d=1\n"
+MAPPED = "1 PTE_WRITE a=0x13000 c={:#x} d=0x400000 level={}\n"
+
+
+def freed(pa: int, frames: int = 1) -> str:
+    return FREED.format(pa, frames)
+
+
+def taken(pa: int, frames: int = 1) -> str:
+    return TAKEN.format(pa, frames)
+
+
+def stale(text: str) -> list[int]:
+    events = parse(text)
+    return pages.mapped_while_free(events, pages.read(events), MMU)
+
+
+def test_freed_and_allocated() -> None:
+    life, last = pages.read(parse(freed(0x5000) + taken(0x5000) + freed(0x5000)))
+    assert (life["pa"], life["freed"], life["allocated"]) == (0x5000, 1, 2)
+    assert (life["cpu"], life["allocated_cpu"], life["use"]) == (0, 1, Use.LEAF)
+    assert life["freed_by"] == Function["free_unref_page"]
+    assert life["allocated_by"] == Function["get_page_from_freelist"]
+    assert (last["freed"], last["allocated"]) == (3, pages.NEVER)
+
+
+def test_blocks_are_frames() -> None:
+    lives = pages.read(parse(freed(0x4000, 4) + taken(0x6000, 2) + taken(0x4000)))
+    by_frame = {int(life["pa"]): int(life["allocated"]) for life in lives}
+    assert by_frame == {0x4000: 3, 0x5000: pages.NEVER, 0x6000: 2, 0x7000: 2}
+
+
+def test_an_allocation_of_what_was_never_freed() -> None:
+    assert len(pages.read(parse(taken(0x5000)))) == 0
+
+
+def test_nothing() -> None:
+    assert len(pages.read(parse("0 ARMED"))) == 0
+
+
+def test_mapped_while_free() -> None:
+    small, large = MAPPED.format(0x5067, 1), MAPPED.format(0x2000E7, 2)
+    assert stale(freed(0x5000) + taken(0x5000) + small) == []
+    assert stale(freed(0x5000) + small) == [2]
+    assert stale(small + freed(0x5000)) == []
+    assert stale(freed(0x6000) + small) == []
+    assert stale(freed(0x5000) + MAPPED.format(0x5066, 1)) == []
+    assert stale(freed(0x3FF000) + large) == [2]
+    assert stale(freed(0x400000) + large) == []
+    assert stale(freed(0x5000) + small.replace("0x400000", "0xffff800000000000")) == []
+
+
+def test_what_was_missed() -> None:
+    def missed(text: str) -> list[int]:
+        return pages.unpaired(parse(text))
+
+    assert missed(freed(0x5000) + taken(0x5000) + freed(0x5000)) == []
+    assert missed(taken(0x5000)) == [1]
+    assert missed(freed(0x5000) + freed(0x5000)) == [2]
+    assert missed(freed(0x5000) + freed(0x6000) + taken(0x5000) + taken(0x5000)) == [4]
+    assert missed(freed(0x4000, 4) + taken(0x6000)) == []
+    assert missed(freed(0x4000, 4) + freed(0x6000)) == []
+    assert missed(freed(0x4000, 4).replace("d=1", "d=4") + freed(0x6000)) == [2]
+    assert missed(taken(0x4000, 4)) == []
+
+
+def test_untrusted_sizes() -> None:
+    assert len(pages.read(parse("0 PAGE_FREED a=0x1000 b=0xffffffffffffffff c=1"))) == 1 << 20

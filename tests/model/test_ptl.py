@@ -1,0 +1,112 @@
+"""Page-table locks: holds from the changes of their words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shootdown.model import ptl
+from shootdown.trace.text import parse
+
+INIT = "0 WATCH_INIT id=PTL a=0x9028 d=0x2000\n"
+TAKE = "{} WATCH id=PTL a=0x9028 b=0 c=1 d=0x2000\n"
+GIVE = "{} WATCH id=PTL a=0x9028 b=1 c=0 d=0x2000\n"
+STORE = "{} PTE_WRITE a=0x2008 b=0x5067 c=0 d=0x401000 level=1\n"
+
+
+def take(cpu: int) -> str:
+    return TAKE.format(cpu)
+
+
+def give(cpu: int) -> str:
+    return GIVE.format(cpu)
+
+
+def holds(text: str) -> list[tuple[int, int, int]]:
+    found = ptl.read(parse(INIT + text))
+    assert found.breaks == 0
+    return [(int(h["cpu"]), int(h["acquire"]), int(h["release"])) for h in found.holds]
+
+
+def test_holds_of_one_and_of_another() -> None:
+    assert holds(take(0) + give(0) + take(1) + give(1)) == [(0, 2, 3), (1, 4, 5)]
+
+
+def test_a_release_numbered_behind_the_next_acquisition() -> None:
+    assert holds(take(0) + take(1) + give(0) + give(1)) == [(0, 2, 4), (1, 3, 5)]
+
+
+def test_a_table_unlinked_with_its_lock_held() -> None:
+    gone = "1 TABLE_UNLINK b=0x2000 level=1\n"
+    assert holds(take(1) + gone + INIT + take(1) + give(1)) == [(1, 2, 3), (1, 5, 6)]
+
+
+def test_the_end_of_the_trace() -> None:
+    assert holds(take(1)) == [(1, 2, ptl.NEVER)]
+
+
+def test_held_before_it_was_watched() -> None:
+    found = ptl.read(parse(INIT.replace(" d=", " c=1 d=") + give(1)))
+    assert found.breaks == 0
+    assert found.holds["acquire"].tolist() == [0]
+    assert found.holds["release"].tolist() == [2]
+
+
+def test_a_change_that_does_not_know_what_it_found() -> None:
+    blind = "1 WATCH id=PTL a=0x9028 b=1 c=1 d=0x2000\n"
+    assert holds(take(0) + blind + give(0)) == [(0, 2, 4)]
+
+
+@pytest.mark.parametrize("text", [give(0), take(0) + take(0) + give(0), take(0) + give(1)])
+def test_words_that_do_not_alternate(text: str) -> None:
+    assert ptl.read(parse(INIT + text)).breaks > 0
+
+
+def test_who_held_it() -> None:
+    switch = "1 PROBE id=TASK_SWITCH a={}\n"
+    events = parse(INIT + take(1) + give(1) + switch.format("0x77") + take(1) + give(1))
+    assert ptl.read(events).holds["task"].tolist() == [0, 0x77]
+
+
+def test_the_lock_of_an_mm() -> None:
+    text = "2 WATCH id=MM_PAGE_TABLE_LOCK a=0x9028 b=0 c=1 d=0xffff888000aa0000\n"
+    (hold,) = ptl.read(parse(text)).holds
+    assert (hold["own"], hold["lock"]) == (False, 0xFFFF888000AA0000)
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        (take(0) + STORE.format(0) + give(0), False),
+        (take(0) + STORE.format(1) + give(0), True),
+        (STORE.format(0) + take(0) + give(0), True),
+        (take(0) + give(0) + STORE.format(0), True),
+        (take(0) + give(0) + take(0) + STORE.format(0), False),
+        (take(0).replace("0x2000", "0x3000") + STORE.format(0), True),
+        ("", False),
+    ],
+)
+def test_stores_without_the_lock(text: str, *, without: bool) -> None:
+    events = parse(INIT + text)
+    assert bool(ptl.read(events).stored_without(events)) is without
+
+
+def test_many_locks_at_once_are_told_apart() -> None:
+    """Against one look-up after the other, on random holds."""
+    rng = np.random.default_rng(1)
+    lines, held, answers = [INIT], dict[int, int](), []
+    for _ in range(2000):
+        cpu, table = int(rng.integers(4)), int(rng.integers(1, 6)) << 12
+        word = f"id=PTL a={0x9000 + (table >> 6):#x} d={table:#x}"
+        if table not in held:
+            held[table] = cpu
+            lines.append(f"{cpu} WATCH {word} b=0 c=1\n")
+        elif rng.integers(3) == 0:
+            lines.append(f"{held.pop(table)} WATCH {word} b=1 c=0\n")
+        else:
+            answers.append(held[table] == cpu)
+            lines.append(f"{cpu} PTE_WRITE a={table + 8:#x} c=0x67 d=0x1000 level=1\n")
+    events = parse("".join(lines))
+    stores = [int(event["seq"]) for event in events if event["c"] == 0x67]
+    without = ptl.read(events).stored_without(events)
+    assert [seq not in without for seq in stores] == answers

@@ -1,0 +1,103 @@
+"""What the fast checker leaves out, and what it must not."""
+
+import numpy as np
+
+from shootdown.model import locks
+from shootdown.model.lock_tally import LockTally, readers_own, tally
+from shootdown.model.thin import quiet_calls, repeated_barriers
+from shootdown.trace.parts import pieces, split
+from shootdown.trace.text import parse
+
+SHIFT = np.uint64(14)
+TLBI = "0 FLUSH id=TLBI_VA a=0x1000 b=0x2000\n"
+DSB, DSB_ST = "0 BARRIER id=DSB a=0xb\n", "0 BARRIER id=DSB a=0xa\n"
+
+
+def dropped(text: str, *, barriers: bool = False) -> list[int]:
+    """Places of the lines that are left out."""
+    events = parse(text)
+    everything = np.ones(len(events), np.bool_)
+    found = repeated_barriers(events) if barriers else quiet_calls(events, everything, SHIFT)
+    return np.flatnonzero(found).tolist()
+
+
+def enter(function: int, sp: int) -> str:
+    return f"0 ENTER id={function} a={0xFFFF0000 + sp:#x}\n"
+
+
+def leave(function: int, sp: int) -> str:
+    return f"0 EXIT id={function} a={0xFFFF0000 + sp:#x}\n"
+
+
+STORE = "0 PTE_WRITE a=0x13000 b=0x50067 d=0x400000 level=1\n"
+INNER = enter(2, 0x80) + leave(2, 0x80)
+
+
+def test_barriers_between_equal_ones():
+    assert dropped(DSB * 4, barriers=True) == [1, 2]
+    assert dropped(DSB * 2, barriers=True) == []
+    assert dropped(DSB + DSB_ST + DSB, barriers=True) == []
+
+
+def test_barrier_next_to_an_invalidation_stays():
+    assert dropped(DSB + TLBI + DSB + DSB, barriers=True) == []
+    assert dropped(DSB + DSB + TLBI + DSB, barriers=True) == []
+
+
+def test_calls_within_a_call_that_ends_or_before_user_mode():
+    assert dropped(enter(1, 0x90) + INNER + leave(1, 0x90) + "0 RET_USER\n") == [0, 1, 2, 3]
+    assert dropped(enter(1, 0x90) + INNER + leave(1, 0x90)) == [1, 2]
+    assert dropped(INNER + leave(1, 0x90)) == [0, 1]
+    assert dropped(INNER + enter(3, 0x80)) == [0, 1]
+
+
+def test_calls_that_somebody_asks_in_or_behind():
+    assert dropped(enter(2, 0x80) + STORE + leave(2, 0x80) + "0 RET_USER\n") == []
+    assert dropped(INNER + STORE) == []
+    assert dropped(INNER) == []
+
+
+def test_what_ends_less_does_not_stand_for_a_call():
+    assert dropped(INNER + leave(1, 0x80)) == []
+    assert dropped(INNER + leave(1, 0x70)) == []
+    assert dropped(INNER + enter(3, 0x70)) == []
+    assert dropped(INNER + leave(1, 0x80 + (1 << 14))) == []
+
+
+def test_a_call_is_one_function_at_one_stack_pointer():
+    assert dropped(enter(2, 0x80) + leave(3, 0x80) + "0 RET_USER\n") == []
+    assert dropped(enter(2, 0x80) + leave(2, 0x88) + "0 RET_USER\n") == []
+
+
+def word(cpu: int, old: int, new: int, pc: int = 0x1000) -> str:
+    return f"{cpu} WATCH id=MMAP_LOCK a=0x9000 b={old:#x} c={new:#x} d=0x900 pc={pc:#x}\n"
+
+
+READ = word(0, 0, 0x100) + word(0, 0x100, 0, 0x1010)
+WRITE = word(1, 0, 1, 0x1020) + word(1, 1, 0, 0x1030)
+WAIT = word(0, 0, 1) + word(1, 1, 3, 0x50) + word(0, 3, 2, 0x60) + word(1, 2, 1, 0x70)
+WAIT += word(1, 1, 0, 0x60)
+STEAL = word(0, 0, 2, 0x50) + word(1, 2, 0x102) + word(1, 0x102, 2, 0x1010) + word(0, 2, 0)
+LATE = word(1, 0x100, 0x200) + word(0, 0, 0x100) + word(1, 0x200, 0x100) + word(0, 0x100, 0)
+
+
+def assert_counts(text: str) -> None:
+    events = parse(text)
+    expected = tally(locks.transitions(events))
+    for size in (2, 5, 50, 1 << 18):
+        counter = LockTally(readers_own(events))
+        for parts in pieces(split(events), size):
+            counter.feed(parts)
+        assert counter.finish() == expected
+
+
+def test_locks_are_counted_as_they_are_decoded():
+    assert_counts(READ * 60 + WRITE * 60 + WAIT + READ * 60 + STEAL + WRITE * 80)
+    assert_counts(READ * 60 + LATE + WRITE * 80)
+    assert_counts(READ + word(0, 0, 0x7) + READ * 90)
+    assert_counts(READ + word(0, 0x300, 0x200))
+
+
+def test_a_word_that_is_watched_anew_begins_anew():
+    anew = "0 WATCH_INIT id=MMAP_LOCK a=0x9000 c=0 d=0x901\n"
+    assert_counts(READ + word(0, 0, 1) + anew + READ * 70 + anew + anew + WRITE)
