@@ -64,7 +64,7 @@ Sanctioned:
 * Entries of another mm than the VMA's: only those can write them.
 * A translation that the same call has cleared before comes back: `contpte_convert()` takes all
   entries of a block of contiguous ones away and writes them anew, with no VMA at hand.
-* The task that has the VMA locked to write itself (`uprobe_write()` and the like call GUP so)."""
+* The task that has the VMA locked to write itself: nobody else can change the VMA then."""
     reference: ClassVar = (
         "mm/memory.c handle_mm_fault(), do_anonymous_page(), finish_fault(), wp_page_reuse()",
         "mm/memory.c or mm/mmap_lock.c lock_vma_under_rcu(); include/linux/mm.h vma_start_write()",
