@@ -133,13 +133,21 @@ def declarations(members: Mapping[str, Member], constants: Mapping[str, int]) ->
         for name in path.split("."):
             node = node.setdefault(name, {})
         node[""] = member
-    lines = [f"struct {name} {{ {_union(tree[name], 0)} }} a_{name};" for name in tree]
+    lines = [
+        f"struct {name} {{ union {{ {_whole(node)}{_union(node, 0)} }}; }} a_{name};"
+        for name, node in tree.items()
+    ]
     enums: dict[str, list[str]] = {}
     for path, value in constants.items():
         enum, _, name = path.partition(".")
         enums.setdefault(enum, []).append(f"{name} = {value}")
     lines += [f"enum {name} {{ {', '.join(v)} }} a_{name};" for name, v in enums.items()]
     return "\n".join(lines) + "\n"
+
+
+def _whole(node: dict[str, Any]) -> str:
+    """What gives a structure the size that was asked for."""
+    return f"char whole_of_it[{node[''].size}]; " if "" in node else ""
 
 
 def _union(node: dict[str, Any], base: int) -> str:

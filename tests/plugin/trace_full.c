@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "anchor.h"
 #include "arch.h"
 #include "trace.h"
 
 struct sd_cpu sd_cpus[SD_MAX_CPUS];
 unsigned sd_ncpus = 1;
 bool sd_single = true, sd_parallel;
+uint64_t sd_slide, sd_linked_va, sd_linked_size;
 
 struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size)
 {

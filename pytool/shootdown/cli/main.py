@@ -108,7 +108,8 @@ def _main(words: list[str], command: list[str]) -> int:
 
 
 class _Sigterm:
-    # SIGTERM takes SIGINT's way, which asyncio knows to turn into an orderly end.
+    # SIGTERM takes SIGINT's way, which asyncio knows to turn into an orderly end. Where SIGINT is
+    # ignored, as in a shell's background job, asyncio would not: there it is held back instead.
 
     def __init__(self) -> None:
         self.code = INTERRUPTED
@@ -116,6 +117,10 @@ class _Sigterm:
 
     def __enter__(self) -> _Sigterm:
         self._ours = threading.current_thread() is threading.main_thread()
+        self._ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        if self._ours and self._ignored:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._ours:
             self._before = signal.signal(signal.SIGTERM, self._arrived)
         return self
@@ -123,11 +128,14 @@ class _Sigterm:
     def __exit__(self, *_: object) -> None:
         if self._ours:
             signal.signal(signal.SIGTERM, self._before)
+        if self._ours and self._ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
         self.code, self.word = TERMINATED, "terminated"
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job
-            raise KeyboardInterrupt
+        if self._ignored:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.raise_signal(signal.SIGINT)
 
 
