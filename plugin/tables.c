@@ -36,29 +36,14 @@
 
 #include "arch.h"
 #include "pages.h"
+#include "shadow.h"
 #include "trace.h"
 #include "watch.h"
 
-struct table {
-	uint64_t off; /* in RAM */
-	uint64_t va, root;
-	uint32_t refs;
-	uint16_t slots;
-	uint8_t level;
-	bool is_root;
-	bool is_kernel; /* reached from the kernel's root */
-	bool is_twin;	/* the second root of an address space: @root is the first */
-	bool ready, known;
-	uint64_t lock; /* VA of its lock while that is watched, else 0 */
-	uint64_t slot[SD_SLOTS];
-	/* Of a frame: the row of small roots in it, and how many of them are known. */
-	struct table *row;
-	unsigned nrow;
-};
-
-static struct table *tables;
+struct table *sd_shadows;
 static GMutex structure;
-static unsigned kernel_levels = 4, user_levels = 4, root_slots = SD_SLOTS;
+static unsigned kernel_levels = 4, user_levels = 4;
+unsigned sd_root_slots = SD_SLOTS;
 static int64_t drop_countdown;
 static uint64_t kernel_root_off = UINT64_MAX;
 
@@ -75,11 +60,11 @@ static bool membarrier(int command)
 
 bool sd_tables_init(void)
 {
-	size_t bytes = (sd_mem.ram_size >> SD_PAGE_SHIFT) * sizeof(*tables);
+	size_t bytes = (sd_mem.ram_size >> SD_PAGE_SHIFT) * sizeof(*sd_shadows);
 
-	tables = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (tables == MAP_FAILED) {
+	sd_shadows = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sd_shadows == MAP_FAILED) {
 		fprintf(stderr, "shootdown: cannot reserve page-table shadows: %s\n",
 			strerror(errno));
 		return false;
@@ -93,7 +78,7 @@ void sd_tables_set_roots(unsigned kernel, unsigned user, unsigned slots)
 {
 	kernel_levels = kernel;
 	user_levels = user;
-	root_slots = slots;
+	sd_root_slots = slots;
 }
 
 void sd_tables_drop(uint64_t nth)
@@ -106,85 +91,6 @@ void sd_tables_lock(const struct sd_word *w, unsigned levels, bool pointer)
 	locks.word = *w;
 	locks.levels = levels;
 	locks.pointer = pointer;
-}
-
-static struct table *frame_of(uint64_t off)
-{
-	return &tables[off >> SD_PAGE_SHIFT];
-}
-
-static struct table *in_row(struct table *frame, uint64_t off)
-{
-	return &frame->row[off % SD_PAGE_SIZE / (8 * root_slots)];
-}
-
-static struct table *table_at(uint64_t off)
-{
-	struct table *frame = frame_of(off);
-
-	if (G_LIKELY(!__atomic_load_n(&frame->nrow, __ATOMIC_ACQUIRE)))
-		return frame;
-	return in_row(frame, off);
-}
-
-static uint64_t table_pa(const struct table *t)
-{
-	return sd_off_to_pa(t->off);
-}
-
-static bool is_known(uint64_t off)
-{
-	return (sd_page_flags(off) & SD_PAGE_TABLE) &&
-	       __atomic_load_n(&table_at(off)->known, __ATOMIC_ACQUIRE);
-}
-
-/* The shadow for a table that becomes known; a small root gets a place in its frame's row. */
-static struct table *claim(uint64_t off, unsigned slots)
-{
-	struct table *frame = frame_of(off);
-
-	if (slots == SD_SLOTS)
-		return frame;
-	if (!frame->row)
-		frame->row = g_new0(struct table, SD_SLOTS / slots);
-	__atomic_add_fetch(&frame->nrow, 1, __ATOMIC_SEQ_CST);
-	return in_row(frame, off);
-}
-
-static void mark_known(struct table *t)
-{
-	__atomic_store_n(&t->known, true, __ATOMIC_SEQ_CST);
-	__atomic_or_fetch(&sd_mem.page[t->off >> SD_PAGE_SHIFT], SD_PAGE_TABLE, __ATOMIC_SEQ_CST);
-}
-
-static void mark_unknown(struct table *t)
-{
-	struct table *frame = frame_of(t->off);
-
-	__atomic_store_n(&t->known, false, __ATOMIC_SEQ_CST);
-	if (t == frame || !__atomic_sub_fetch(&frame->nrow, 1, __ATOMIC_SEQ_CST))
-		__atomic_and_fetch(&sd_mem.page[t->off >> SD_PAGE_SHIFT], (uint16_t)~SD_PAGE_TABLE,
-				   __ATOMIC_SEQ_CST);
-}
-
-static uint64_t slot_span(unsigned level)
-{
-	return 1ull << (SD_PAGE_SHIFT + 9 * (level - 1));
-}
-
-static uint64_t slot_va(const struct table *t, unsigned index)
-{
-	uint64_t va = t->va + index * slot_span(t->level);
-	unsigned bits = SD_PAGE_SHIFT + 9 * t->level;
-
-	if (t->is_root && sd_arch->root_signed)
-		va = (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits));
-	return va;
-}
-
-static bool is_user(const struct table *t)
-{
-	return !(t->va >> 63) && !t->is_kernel;
 }
 
 /* What a slot's content says about frames. */
@@ -379,7 +285,7 @@ void sd_root_learn(unsigned cpu, uint64_t pc, uint64_t pa, bool kernel)
 	if (!is_known(off)) {
 		uint64_t first = off & ~sd_arch->twin;
 		bool twin = is_twin_of(off, first);
-		struct table *t = begin(cpu, off, root_slots, level,
+		struct table *t = begin(cpu, off, sd_root_slots, level,
 					kernel ? sd_arch->root_va(true, level) : 0,
 					twin ? sd_off_to_pa(first) : pa, kernel);
 
