@@ -53,8 +53,17 @@ def test_held_before_it_was_watched() -> None:
 
 
 def test_a_change_that_does_not_know_what_it_found() -> None:
-    blind = "1 WATCH id=PTL a=0x9028 b=1 c=1 d=0x2000\n"
+    blind = "1 WATCH id=PTL a=0x9028 b=1 c=1 d=0x2000 flags=ATOMIC\n"
     assert holds(take(0) + blind + give(0)) == [(0, 2, 4)]
+
+
+def test_a_plain_store_that_overtook_the_telling_of_a_release() -> None:
+    """The next holder's store is told before the release that let it in."""
+    takes = "1 WATCH id=PTL a=0x9028 b=1 c=1 d=0x2000\n"
+    gives = "1 WATCH id=PTL a=0x9028 b=0 c=0 d=0x2000\n"
+    text = take(0) + takes + give(0) + gives
+    assert holds(text) == [(0, 2, 4), (1, 3, 5)]
+    assert ptl.read(parse(INIT + text)).breaks == 0
 
 
 @pytest.mark.parametrize("text", [give(0), take(0) + take(0) + give(0), take(0) + give(1)])
