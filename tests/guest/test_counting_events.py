@@ -16,8 +16,8 @@ from shootdown.kernel.debian import DEFAULT
 from shootdown.model.counting import events as counting
 from shootdown.model.counting.events import Phase
 from shootdown.model.counting.events_derived import Derivation, Situation
-from shootdown.model.current import Current
 from shootdown.model.known import Known, known
+from shootdown.model.running import Running
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -141,7 +141,7 @@ def _in_phase(counted: Counted, phase: Phase) -> Events:
     """The records of the groups that the phase's task made, all of which are counted."""
     events = counted.recording.events
     events = events[(events["seq"] > phase.first) & (events["seq"] < phase.end)]
-    return events[Current(counted.recording.events).of(events) == phase.task]
+    return events[Running(counted.recording.events).of(events) == phase.task]
 
 
 def _label(event: Any) -> str:

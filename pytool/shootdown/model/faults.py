@@ -18,7 +18,7 @@ import numpy as np
 from shootdown.arch.arm64 import fault as arm64
 from shootdown.arch.base import Access
 from shootdown.arch.x86_64 import fault as x86_64
-from shootdown.model.current import Current
+from shootdown.model.running import Running
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
@@ -105,7 +105,7 @@ def faults(events: Events) -> Faults:
     reader = _Reader()
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d")
     columns = [kept[name].tolist() for name in names]
-    tasks = Current(events).of(kept).tolist()
+    tasks = Running(events).of(kept).tolist()
     for kind, id, *rest, task in zip(*columns, tasks, strict=True):
         reader.tell(kind, id, _Record._make((*rest, task)))
     reader.close()

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shootdown.model.current import Current
 from shootdown.model.gup_records import (
     ADDS,
     ALL,
@@ -36,6 +35,7 @@ from shootdown.model.gup_records import (
     head,
 )
 from shootdown.model.known import Known
+from shootdown.model.running import Running
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
@@ -46,7 +46,7 @@ def gup(events: Events, known: Known) -> Gup:
     kinds = np.isin(events["kind"], (Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT))
     kept = events[kinds & np.isin(events["id"], ALL)]
     reader = _Reader(known)
-    tasks = Current(events).of(kept).tolist()
+    tasks = Running(events).of(kept).tolist()
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d", "flags")
     columns = [kept[name].tolist() for name in names]
     more: dict[int, list[_Record]] = {}

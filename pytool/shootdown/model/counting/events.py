@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from shootdown.model import faults, pins, vma_locks, vmas
-from shootdown.model.current import Current
 from shootdown.model.known import Known
+from shootdown.model.running import Running
 from shootdown.model.tasks import text
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
@@ -79,7 +79,7 @@ def phases(events: Events, known: Known) -> list[Phase]:
 
 def _marked(events: Events) -> Iterator[Phase]:
     marks = events[events["kind"] == Kind.MARK]
-    tasks = Current(events).of(marks).tolist()
+    tasks = Running(events).of(marks).tolist()
     iteration = 0
     begun: dict[str, int] = {}
     columns = (marks[name].tolist() for name in ("id", "a", "b", "seq"))
@@ -99,7 +99,7 @@ class _Counter:
         self._phases = sorted(found, key=lambda phase: phase.first)
         self._first = np.array([phase.first for phase in self._phases], dtype=np.uint64)
         switches = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.TASK_SWITCH)
-        self._current = Current(events[switches])
+        self._running = Running(events[switches])
 
     def count(self, seq: int, task: int, name: str, times: int = 1) -> None:
         at = int(np.searchsorted(self._first, np.uint64(seq), side="right")) - 1
@@ -110,7 +110,7 @@ class _Counter:
         """Who ran there, for what a model gives by number and CPU."""
         made = np.zeros(len(seqs), [("seq", "<u8"), ("cpu", "u1")])
         made["seq"], made["cpu"] = seqs, cpus
-        return [int(task) for task in self._current.of(made)]
+        return [int(task) for task in self._running.of(made)]
 
     def vmas(self, events: Events) -> None:
         steps = [s for s in vmas.steps(events) if s.event not in ("tree", "release")]
@@ -155,7 +155,7 @@ class _Counter:
         births = events["kind"] == Kind.WATCH_INIT
         kept = events[calls | births]
         columns = (kept[name].tolist() for name in ("kind", "id", "seq"))
-        tasks = Current(events).of(kept).tolist()
+        tasks = Running(events).of(kept).tolist()
         for kind, id, seq, task in zip(*columns, tasks, strict=True):
             name = Watch(id).name if kind == Kind.WATCH_INIT else NAMES.get(id, str(id))
             if name not in UNCOUNTED:
