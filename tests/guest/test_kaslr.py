@@ -19,6 +19,10 @@ pytestmark = pytest.mark.guest
 
 SMALL = ("--workload=map_fixed", "--iterations=50", "--smp=2", "--mem=256")
 
+# find_random_virt_addr() of arch/x86/boot/compressed/kaslr.c draws one of some 480 places, and
+# the linked address is one of them: a boot in 480 moves nothing, so it is not the only one.
+BOOTS = 3
+
 
 def run(out: Path, *words: str) -> int:
     return main(["run", f"--out={out}", *SMALL, *words])
@@ -41,8 +45,11 @@ def fingerprints(out: Path) -> dict[str, str]:
 
 def test_a_moved_kernel_is_recorded_and_changed(tmp_path: Path) -> None:
     """The mutation shows that its text was found, the fingerprint that its functions were."""
-    out = tmp_path / "out"
-    assert run(out, "--profile=kaslr", "--mutate=no-flush") == ExitCode.VIOLATION
+    for boot in range(BOOTS):
+        out = tmp_path / str(boot)
+        assert run(out, "--profile=kaslr", "--mutate=no-flush") == ExitCode.VIOLATION
+        if audited(out):
+            break
     assert audited(out) > 0
     assert any(pc.startswith("unmap_page_range+") for pc in fingerprints(out).values())
 

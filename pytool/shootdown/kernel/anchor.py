@@ -8,11 +8,10 @@ plan names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
-
-import capstone
+from typing import Final
 
 from shootdown.errors import InfraError
+from shootdown.kernel.disassembler import engine
 from shootdown.kernel.facts import KernelFacts
 
 SYMBOL: Final = "start_kernel"
@@ -39,7 +38,7 @@ def line(facts: KernelFacts) -> str:
 def _x86_64(data: bytes, va: int) -> list[bool]:
     """Opcodes: numbers of four bytes and more may be addresses, which are relocated."""
     fixed = [False] * len(data)
-    for insn in _disassemble(capstone.CS_ARCH_X86, capstone.CS_MODE_64, data, va):
+    for insn in engine("x86_64", detail=True).disasm(data, va):
         start = insn.address - va
         fixed[start : start + insn.size] = [True] * insn.size
         encoding = insn.encoding
@@ -62,9 +61,3 @@ def _arm64(data: bytes, va: int) -> list[bool]:
 
 
 _FIXED: Final[dict[str, Callable[[bytes, int], list[bool]]]] = {"x86_64": _x86_64, "arm64": _arm64}
-
-
-def _disassemble(arch: int, mode: int, data: bytes, va: int) -> Any:
-    decoder = capstone.Cs(arch, mode)
-    decoder.detail = True
-    return decoder.disasm(data, va)

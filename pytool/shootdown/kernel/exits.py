@@ -14,19 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import capstone
-
 from shootdown.errors import InfraError
+from shootdown.kernel.disassembler import engine
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 
 _SUFFIX: Final = re.compile(r"\.(isra|constprop)\.\d+")
 _RETURN_THUNKS: Final = ("__x86_return_thunk", "srso_return_thunk", "srso_alias_return_thunk")
 """A return under CONFIG_MITIGATION_RETHUNK (arch/x86/lib/retpoline.S); boot may patch it."""
-_ENGINES: Final = {
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
-}
 _RETURNS: Final = {"x86_64": ("ret", "retq"), "arm64": ("ret", "retaa", "retab")}
 _JUMPS: Final = {"x86_64": "jmp", "arm64": "b"}
 
@@ -93,10 +88,9 @@ def _places(
 
 def _leaving(arch: str, data: bytes, va: int) -> Iterator[tuple[int, int | None]]:
     """VAs of returns (with None) and of direct jumps (with the VA they go to)."""
-    engine = capstone.Cs(*_ENGINES[arch])
-    engine.skipdata = True
     target = _TARGETS[arch]
-    for address, _, mnemonic, operands in engine.disasm_lite(data, va):
+    steps = engine(arch, skipdata=True).disasm_lite(data, va)
+    for address, _, mnemonic, operands in steps:
         if mnemonic in _RETURNS[arch]:
             yield address, None
         elif mnemonic == _JUMPS[arch] and (to := target(operands)) is not None:

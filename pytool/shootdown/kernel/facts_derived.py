@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import capstone
 import numpy as np
 from capstone import arm64
 from numpy.typing import NDArray
 
 from shootdown.errors import InfraError
 from shootdown.kernel import image_flat
+from shootdown.kernel.disassembler import engine
 from shootdown.kernel.facts_sources import Types
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
@@ -124,10 +124,8 @@ def _page_formed(image: KernelImage, table: SymbolTable, name: str, *, bss: bool
 
 def _addresses_formed(data: bytes, va: int) -> Iterator[int]:
     """VAs that ``adrp`` and ``add`` put together in arm64 code at ``va``."""
-    engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
-    engine.detail = True
     pages: dict[int, int] = {}
-    for step in engine.disasm(data, va):
+    for step in engine("arm64", detail=True).disasm(data, va):
         operands = step.operands
         if step.id == arm64.ARM64_INS_ADRP:
             pages[operands[0].reg] = operands[1].imm

@@ -15,6 +15,7 @@ import capstone
 from capstone import arm64, x86
 
 from shootdown.kernel.btf import Member
+from shootdown.kernel.disassembler import engine
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 
@@ -23,10 +24,6 @@ MEMBERS: Final = (
     "paravirt_patch_template.irq.irq_enable",
 )
 """Looked up in the kernel's types, where it has them."""
-_ENGINES: Final = {
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
-}
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,12 @@ def find(
     image: KernelImage, symbols: SymbolTable, members: dict[str, Member], va: int, end: int
 ) -> Sites:
     """The sites in the code from ``va`` to ``end`` (exclusive). Raises InfraError."""
-    engine = capstone.Cs(*_ENGINES[image.arch])
-    engine.detail = engine.skipdata = True
     ops = symbols.get("pv_ops", 0)
     slots = [ops + members[name].offset if name in members else 0 for name in MEMBERS]
     off: list[int] = []
     on: list[int] = []
-    for step in engine.disasm(image.read(va, end - va), va):
+    decoder = engine(image.arch, detail=True, skipdata=True)
+    for step in decoder.disasm(image.read(va, end - va), va):
         match _MEANINGS[image.arch](step, *slots):
             case "off":
                 off.append(step.address + step.size)

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import capstone
 import numpy as np
 
 from shootdown.errors import InfraError
+from shootdown.kernel.disassembler import engine
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.image import KernelImage
 from shootdown.kernel.scan_text import CALLS
 
-CAPSTONE: Final = {
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN),
-}
 """What capstone calls the architectures."""
 _LONGEST: Final = {"x86_64": 15, "arm64": 4}
 """Bytes of the longest instruction."""
@@ -52,9 +48,8 @@ class Instruction:
 
 def decode(arch: str, data: bytes, va: int) -> Iterator[Instruction]:
     """The instructions of ``data``, which starts at ``va``; what is none is skipped."""
-    engine = capstone.Cs(*CAPSTONE[arch])
-    engine.skipdata = True
-    for address, size, mnemonic, operands in engine.disasm_lite(data, va):
+    steps = engine(arch, skipdata=True).disasm_lite(data, va)
+    for address, size, mnemonic, operands in steps:
         yield Instruction(address, data[address - va : address - va + size], mnemonic, operands)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import capstone
 
-from shootdown.kernel.scan import CAPSTONE
+from shootdown.kernel.disassembler import engine
 
 LONGEST: Final = 15
 """Bytes of the longest instruction."""
@@ -42,9 +42,7 @@ def decode(arch: str, data: bytes, pc: int) -> Operand | None:
 
     None when it has none, or its address is no sum of whole registers.
     """
-    engine = capstone.Cs(*CAPSTONE[arch])
-    engine.detail = True
-    for instruction in engine.disasm(data, pc, 1):
+    for instruction in engine(arch, detail=True).disasm(data, pc, 1):
         for operand in instruction.operands:
             if operand.type == capstone.CS_OP_MEM:
                 return _of(instruction, operand)

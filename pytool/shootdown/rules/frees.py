@@ -37,9 +37,7 @@ class FreedFrames(Rule):
     def idle(cls, scene: Scene) -> str:
         """Without the life of frames nobody knows when one was freed."""
         if Kind.PAGE_FREED not in scene.kinds:
-            return super().idle(scene) and (
-                "the trace does not tell when frames are freed: record it with --events pages"
-            )
+            return "the trace does not tell when frames are freed: record it with --events pages"
         return super().idle(scene)
 
     def usable(self, stale: Stale) -> bool:
