@@ -22,6 +22,7 @@ from shootdown.model.speaker import Speaker
 from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
+from shootdown.model.thin import Thin
 from shootdown.model.tlb import Records, Tlb
 from shootdown.model.tlb_arm64 import Arm64Tlb
 from shootdown.model.tlb_x86 import X86Tlb
@@ -50,7 +51,7 @@ class Machine(Speaker):
         self.sequel = stream.Sequel(stream.whole(stream.NONE))
         """Looks ahead in the events."""
         self._event: Event | None = None
-        self._thin: stream.Thin | None = None
+        self._thin: Thin | None = None
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
@@ -90,16 +91,16 @@ class Machine(Speaker):
         self.tell_begun(events)
         self.feed(stream.whole(events))
 
-    def begin(self, pages: list[int], stack_log2: int, thin: stream.Thin | None = None) -> None:
+    def begin(self, pages: list[int], stack_log2: int, *, thin: bool = False) -> None:
         """Get ready for a trace, when all listeners are there.
 
-        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes,
-        ``thin`` what leaves out more events than ``stream.Selection`` does.
+        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes;
+        ``thin``: whether to leave out what provably changes nothing (``model.thin``).
         """
         self._hook()
-        self._thin = thin
+        self._thin = Thin(self.arch, stack_log2) if thin else None
         words = {word for listener in self._listeners for word in listener.words}
-        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, self._thin)
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
 
@@ -107,6 +108,7 @@ class Machine(Speaker):
         """Take in the next piece of the trace."""
         self.sequel = stream.Sequel(window)
         self.calls.begin(window)
+        self.tasks.count(window.parts)
         handlers = self._handlers
         for event in self._selection.events(window):
             self._event = event

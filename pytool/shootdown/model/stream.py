@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -28,8 +28,18 @@ WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
 
 Mask = npt.NDArray[np.bool_]
-Thin = Callable[[Events, Mask], Mask]
-"""Leaves out more of one vCPU's events, which the mask has chosen, and returns what is left."""
+
+
+class Thin(Protocol):
+    """Leaves out more events than a ``Selection`` does."""
+
+    def begin(self, window: Window) -> None:
+        """A piece of the trace is about to be thinned."""
+        ...
+
+    def __call__(self, part: Events, wanted: Mask) -> Mask:
+        """What is left of one vCPU's events, which the mask has chosen."""
+        ...
 
 
 class Trace(Protocol):
@@ -105,6 +115,8 @@ class Selection:
     def events(self, window: Window) -> Iterator[Event]:
         """The chosen events of a piece, in order; the others still count as predecessors."""
         rows, prevs = [], []
+        if self._thin:
+            self._thin.begin(window)
         for cpu, part in window.parts.items():
             at = np.flatnonzero(self._wanted(part))
             rows.append(part[at])

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.trace.schema import Mark, Probe, Watch
+from shootdown.trace.parts import Parts
+from shootdown.trace.schema import Kind, Mark, Probe, Watch
 
-_SWITCHING: Final = 1
+SWITCHING: Final = 1
 """LOADED_MM_SWITCHING (arch/x86/include/asm/tlbflush.h): loaded_mm while CR3 changes."""
 
 
@@ -50,7 +53,7 @@ class Cpu:
     @property
     def switching(self) -> bool:
         """Whether it is inside switch_mm, where no user access is possible (E4)."""
-        return self.in_switch or self.loaded_mm == _SWITCHING
+        return self.in_switch or self.loaded_mm == SWITCHING
 
 
 class Tasks:
@@ -76,6 +79,14 @@ class Tasks:
     def named(self) -> set[str]:
         """Comm and mark names of all tasks seen."""
         return {task.name or task.comm for task in self._tasks.values()}
+
+    def count(self, parts: Parts) -> None:
+        """Count the calls and returns of a piece of the trace."""
+        for part in parts.values():
+            kind = part["kind"]
+            probes = part["id"][kind == Kind.PROBE]
+            self.calls += int(np.count_nonzero(probes == Probe.SYSCALL))
+            self.returns += int(np.count_nonzero(kind == Kind.RET_USER))
 
     def probe(self, event: Event, root: int) -> None:
         """A probe was hit while ``root`` was the CPU's user root table."""
@@ -107,9 +118,9 @@ class Tasks:
 
     def return_to_user(self, event: Event) -> Call | None:
         """The CPU is about to run user code: the call that ends here, if one does."""
-        self.returns += 1
         cpu = self.cpu(event.cpu)
         cpu.in_switch = False
+        self._more.pop(event.cpu, None)
         call, cpu.task.call = cpu.task.call, None
         if call is not None:
             call.end, call.result = event.seq, event.a
@@ -128,7 +139,6 @@ class Tasks:
             self.cpu(event.cpu).task.name = text(event.a, event.b)
 
     def _enter(self, event: Event, root: int) -> None:
-        self.calls += 1
         task = self.cpu(event.cpu).task
         name = self._names.get(event.a, str(event.a))
         task.call = Call(

@@ -17,6 +17,7 @@ A broadcast TLBI reaches every vCPU: they all are in one inner shareable domain.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from shootdown.model.entries import Stale
 from shootdown.model.stream import Event
@@ -38,8 +39,9 @@ _KNOWN = _OF_ASID | _WHOLE | {FlushOp.TLBI_VA_ALL_ASID, FlushOp.TLBI_RANGE_ALL_A
 
 # CRm of DSB: domain in bits 3:2 (0 outer, 1 non-, 2 inner shareable, 3 full system), access types
 # in bits 1:0 (1 loads, 2 stores, 3 both). 0 is a different barrier (SSBB, PSSBB).
-_NON_SHAREABLE = 1
-_STORES, _BOTH = 2, 3
+NON_SHAREABLE: Final = 1
+STORES: Final = 2
+BOTH: Final = 3
 
 
 @dataclass(slots=True)
@@ -127,14 +129,14 @@ class Arm64Tlb:
     def barrier(self, event: Event) -> list[Stale]:
         """A DSB makes stores visible, or completes the TLBIs before it, as far as it reaches."""
         domain, types = event.a >> 2 & 3, event.a & 3
-        if event.id != BarrierOp.DSB or types < _STORES:
+        if event.id != BarrierOp.DSB or types < STORES:
             return []
         cpu = self._cpu(event.cpu)
-        wide = domain != _NON_SHAREABLE
+        wide = domain != NON_SHAREABLE
         cpu.published_here = event.seq
         if wide:
             cpu.published = event.seq
-        if types != _BOTH:
+        if types != BOTH:
             return []
         done = [t for t in cpu.pending if t.local or wide]
         cpu.pending = [t for t in cpu.pending if not (t.local or wide)]
