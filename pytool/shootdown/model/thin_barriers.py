@@ -43,9 +43,11 @@ def needless_barriers(part: Events) -> Mask:
 
 def _first(run: _At) -> Mask:
     """The first of each run."""
-    return np.diff(run, prepend=-1) != 0
+    found: Mask = np.diff(run, prepend=-1) != 0
+    return found
 
 
 def _last(run: _At) -> Mask:
     """The last of each run."""
-    return np.diff(run, append=-1) != 0
+    found: Mask = np.diff(run, append=-1) != 0
+    return found
