@@ -1,6 +1,7 @@
 import pytest
 
 from shootdown.rules.check import RULES
+from tests.rules import report_text
 from tests.rules.corpus import CORPUS, Case, cases, found
 
 
@@ -14,6 +15,11 @@ def test_verdict(case: Case):
     exercised = report.rules[case.rule].exercised
     wanted = case.header("exercised")
     assert exercised == int(wanted) if wanted else exercised > 0
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_every_word_of_the_report(case: Case):
+    assert report_text.render(case.run()) == report_text.kept(case)
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
