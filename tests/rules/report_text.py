@@ -56,10 +56,11 @@ def _pairs(values: dict[str, object]) -> str:
 
 def write() -> None:
     """Write the report of every trace anew."""
+    written = {case.path.with_suffix(".report"): render(case.run()) for case in cases()}
     for old in CORPUS.glob("*/*.report"):
         old.unlink()
-    for case in cases():
-        case.path.with_suffix(".report").write_text(render(case.run()))
+    for path, text in written.items():
+        path.write_text(text)
 
 
 def kept(case: Case) -> str:

@@ -36,5 +36,5 @@ def test_every_rule_has_good_and_bad_traces(rule):
 
 def test_every_exception_has_a_trace():
     names = " ".join(path.name for path in CORPUS.glob("*/*"))
-    for number in (1, 2, 3, 4, 5, 6, 7, 9, 13, 15):
+    for number in range(1, 16):
         assert f"_e{number}_" in names
