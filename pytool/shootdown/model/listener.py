@@ -18,6 +18,9 @@ class Listener:
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
 
+    deaf: ClassVar[bool] = False
+    """Whether it hears nothing while it is not armed."""
+
     @property
     def armed(self) -> bool:
         """Whether it has any use for what it hears."""

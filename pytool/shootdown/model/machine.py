@@ -29,6 +29,12 @@ from shootdown.model.tlb_x86 import X86Tlb
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
+# Members of an Enum are slow to reach (Python before 3.12), and these are asked for at every event.
+_FAULT: Final = int(Probe.FAULT)
+_SWITCH: Final = int(Probe.TASK_SWITCH)
+_SYSCALL: Final = int(Probe.SYSCALL)
+_PGD: Final = int(Watch.MM_PGD)
+
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
 
@@ -123,19 +129,9 @@ class Machine(Speaker):
         state = self.tasks.cpu(cpu)
         if state.lazy or state.switching or not self.tlb.loaded(cpu, tag):
             return False
-        return not self._turns_lazy(cpu)
-
-    def _turns_lazy(self, cpu: int) -> bool:
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        now = self._event.seq if self._event else 0
-        event = self.sequel.row(cpu, now)
-        return (
-            event is not None
-            and event["kind"] == Kind.WATCH
-            and event["id"] == Watch.IS_LAZY
-            and bool(event["c"])
-        )
+        return not self.sequel.turns_lazy(cpu, self._event.seq if self._event else 0)
 
     def mm(self, root: int) -> int:
         """VA of the mm_struct that owns the root table; the root's PA when that is not known."""
@@ -258,7 +254,8 @@ class Machine(Speaker):
 
     def _ended(self, stales: Iterable[Stale], event: Event) -> None:
         for stale in stales:
-            self._tell("ended", stale, event)
+            for hear in self._hooks["ended"]:
+                hear(stale, event)
 
     def _flush(self, event: Event) -> None:
         self.flushes[event.id] += 1
@@ -273,7 +270,7 @@ class Machine(Speaker):
         self._tell("root_loaded", event)
 
     def _probe(self, event: Event) -> None:
-        if event.id == Probe.FAULT:
+        if event.id == _FAULT:
             self._tell("faulted", event)
             self._ended(self.tlb.fault(event), event)
         else:
@@ -281,10 +278,10 @@ class Machine(Speaker):
 
     def _probe_more(self, event: Event) -> None:
         self.tasks.probe_more(event)
-        if event.id == Probe.TASK_SWITCH:
+        if event.id == _SWITCH:
             self.calls.switch(event.cpu, event.c)
         call = self.tasks.cpu(event.cpu).task.call
-        if event.id == Probe.SYSCALL and call is not None:
+        if event.id == _SYSCALL and call is not None:
             self._tell("entered", call, event)
 
     def _enter(self, event: Event) -> None:
@@ -302,7 +299,7 @@ class Machine(Speaker):
         self._tell("user", event)
 
     def _watch(self, event: Event) -> None:
-        if event.id == Watch.MM_PGD and event.c:
+        if event.id == _PGD and event.c:
             self._mm_of[event.c - self._linear & (1 << 64) - 1] = event.d
         else:
             self.tasks.watch(event)

@@ -21,7 +21,7 @@ from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
 _SLOT: Final = 8
-_STORES: Final = (Kind.PTE_WRITE, Kind.TABLE_SLOT)
+_STORES: Final = (int(Kind.PTE_WRITE), int(Kind.TABLE_SLOT))
 
 
 class Leaf(NamedTuple):

@@ -22,6 +22,14 @@ SWITCHING: Final = 1
 """LOADED_MM_SWITCHING (arch/x86/include/asm/tlbflush.h): loaded_mm while CR3 changes."""
 
 
+# Members of an Enum are slow to reach (Python before 3.12), and these are asked for at every event.
+_SYSCALL: Final = int(Probe.SYSCALL)
+_SWITCH: Final = int(Probe.TASK_SWITCH)
+_SWITCH_MM: Final = int(Probe.SWITCH_MM)
+_IS_LAZY: Final = int(Watch.IS_LAZY)
+_LOADED_MM: Final = int(Watch.LOADED_MM)
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """A task; ``address`` is its task_struct (0: whoever ran before the first switch)."""
@@ -90,15 +98,14 @@ class Tasks:
 
     def probe(self, event: Event, root: int) -> None:
         """A probe was hit while ``root`` was the CPU's user root table."""
-        match event.id:
-            case Probe.SYSCALL:
-                self._enter(event, root)
-            case Probe.TASK_SWITCH:
-                self._switch(event)
-            case Probe.SWITCH_MM:
-                self.cpu(event.cpu).in_switch = True
-            case _:
-                return
+        if event.id == _SYSCALL:
+            self._enter(event, root)
+        elif event.id == _SWITCH:
+            self._switch(event)
+        elif event.id == _SWITCH_MM:
+            self.cpu(event.cpu).in_switch = True
+        else:
+            return
         self._more[event.cpu] = event
 
     def probe_more(self, event: Event) -> None:
@@ -107,9 +114,9 @@ class Tasks:
         task = self.cpu(event.cpu).task
         if first is None or first.id != event.id:
             return
-        if event.id == Probe.SYSCALL and task.call is not None:
+        if event.id == _SYSCALL and task.call is not None:
             task.call.args += [event.a, event.b, event.c]
-        elif event.id == Probe.TASK_SWITCH:
+        elif event.id == _SWITCH:
             task.comm = text(event.a, event.b)
 
     def root_load(self, event: Event) -> None:
@@ -128,9 +135,9 @@ class Tasks:
 
     def watch(self, event: Event) -> None:
         """A watched per-CPU word changed; ``d`` is the number of the CPU it belongs to."""
-        if event.id == Watch.IS_LAZY:
+        if event.id == _IS_LAZY:
             self.cpu(event.d).lazy = bool(event.c)
-        elif event.id == Watch.LOADED_MM:
+        elif event.id == _LOADED_MM:
             self.cpu(event.d).loaded_mm = event.c
 
     def mark(self, event: Event) -> None:

@@ -32,6 +32,8 @@ _NOW = 1 << 64
 _ASID_SHIFT = 48
 _ROOT_PA = (1 << 48) - (1 << 12)
 _TWIN = 1
+_DSB, _TTBR0, _TTBR1 = int(BarrierOp.DSB), int(RootReg.TTBR0), int(RootReg.TTBR1)
+_LOCAL, _LEAF = int(Flag.LOCAL), int(Flag.LEAF)
 
 _OF_ASID = frozenset({FlushOp.TLBI_VA, FlushOp.TLBI_RANGE, FlushOp.TLBI_ASID})
 _WHOLE = frozenset({FlushOp.TLBI_ASID, FlushOp.TLBI_ALL})
@@ -97,9 +99,9 @@ class Arm64Tlb:
         """TTBR1 selects the ASID, TTBR0 the root table. Nothing is invalidated."""
         cpu = self._cpu(event.cpu)
         cpu.use(event.seq)
-        if event.id == RootReg.TTBR0:
+        if event.id == _TTBR0:
             cpu.root = event.b
-        elif event.id == RootReg.TTBR1:
+        elif event.id == _TTBR1:
             # Only KPTI's trampoline changes the kernel's root and the ASID's bit 0 together.
             before = event.d & _ROOT_PA
             if before and event.b != before and event.d >> _ASID_SHIFT ^ event.c == _TWIN:
@@ -112,11 +114,11 @@ class Arm64Tlb:
         """A TLBI is noted; it takes effect at the DSB."""
         if event.id in _KNOWN:
             cpu = self._cpu(event.cpu)
-            local = bool(event.flags & Flag.LOCAL)
+            local = bool(event.flags & _LOCAL)
             whole = event.id in _WHOLE or not event.b
             tlbi = _Tlbi(
                 local=local,
-                leaf=bool(event.flags & Flag.LEAF) and not whole,
+                leaf=bool(event.flags & _LEAF) and not whole,
                 asid=event.c if event.id in _OF_ASID else None,
                 start=0 if whole else event.a,
                 end=EVERYWHERE if whole else event.b,
@@ -129,7 +131,7 @@ class Arm64Tlb:
     def barrier(self, event: Event) -> list[Stale]:
         """A DSB makes stores visible, or completes the TLBIs before it, as far as it reaches."""
         domain, types = event.a >> 2 & 3, event.a & 3
-        if event.id != BarrierOp.DSB or types < STORES:
+        if event.id != _DSB or types < STORES:
             return []
         cpu = self._cpu(event.cpu)
         wide = domain != NON_SHAREABLE

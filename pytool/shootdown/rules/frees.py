@@ -23,6 +23,7 @@ class FreedFrames(Rule):
     """Keeps the living stale copies by the frames that they lead to."""
 
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
+    deaf: ClassVar = True
     tables: ClassVar[bool]
     """Whether the frames are those of page tables, else those of user memory."""
 
@@ -46,7 +47,7 @@ class FreedFrames(Rule):
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """Note the copies, under the frames they lead to."""
-        if not self.armed or what.is_table is not self.tables:
+        if what.is_table is not self.tables:
             return
         others = any(stale.cpu != what.cpu for stale in stales)
         for stale in stales:
@@ -72,8 +73,6 @@ class FreedFrames(Rule):
 
     def freed(self, event: Event) -> None:
         """Whether anything still leads to the frames that are freed."""
-        if not self.armed:
-            return
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
         if self._take_shared(first, end):
             self.exercised()
@@ -128,7 +127,7 @@ class FreedFrames(Rule):
             self._small.setdefault(stale.what.target >> PAGE_SHIFT, []).append(stale)
 
     def _drop(self, stale: Stale) -> None:
-        if not self.armed or stale.what.is_table is not self.tables:
+        if stale.what.is_table is not self.tables:
             return
         if self._is_wide(stale):
             if stale in self._wide:
