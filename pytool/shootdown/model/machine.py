@@ -170,12 +170,13 @@ class Machine(Speaker):
                 hear(root, event)
             if event.b:
                 self._take_away(root, event)
-        self.space.apply(event)
-        mmu = self.arch.mmu
-        if mmu.valid(event.c, event.level):
-            self._since[event.a] = event.seq
-        if root and mmu.leaf(event.c, event.level):
-            self._install(root, Leaf(event.a, event.d, event.level, event.c), event)
+        self.space.store(event)
+        mmu, new, level = self.arch.mmu, event.c, event.level
+        if not new or not mmu.valid(new, level):
+            return
+        self._since[event.a] = event.seq
+        if root and mmu.leaf(new, level):
+            self._install(root, Leaf(event.a, event.d, level, new), event)
 
     def _take_away(self, root: int, event: Event) -> None:
         mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level

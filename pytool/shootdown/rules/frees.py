@@ -29,7 +29,7 @@ class FreedFrames(Rule):
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
-        self._small: dict[int, list[Stale]] = {}
+        self._small: dict[int, dict[Stale, None]] = {}
         self._wide: list[Stale] = []
         self._shared: set[int] = set()
         """Frames that another CPU's TLB may have led to when their entry was taken away."""
@@ -124,7 +124,7 @@ class FreedFrames(Rule):
         if self._is_wide(stale):
             self._wide.append(stale)
         else:
-            self._small.setdefault(stale.what.target >> PAGE_SHIFT, []).append(stale)
+            self._small.setdefault(stale.what.target >> PAGE_SHIFT, {})[stale] = None
 
     def _drop(self, stale: Stale) -> None:
         if stale.what.is_table is not self.tables:
@@ -134,11 +134,11 @@ class FreedFrames(Rule):
                 self._wide.remove(stale)
             return
         frame = stale.what.target >> PAGE_SHIFT
-        kept = [one for one in self._small.get(frame, ()) if one is not stale]
-        if kept:
-            self._small[frame] = kept
-        else:
-            self._small.pop(frame, None)
+        kept = self._small.get(frame)
+        if kept is not None:
+            kept.pop(stale, None)
+            if not kept:
+                del self._small[frame]
 
     def _is_wide(self, stale: Stale) -> bool:
         return not self.tables and stale.what.level > 1
