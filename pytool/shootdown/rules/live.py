@@ -90,12 +90,19 @@ class LiveCheck:
         self._waiting.clear()
 
     def news(self) -> list[Violation]:
-        """Described violations that were found since this was asked last, in order."""
-        reports = [rule.report() for rule in self._panel.rules if rule.armed]
+        """Described violations that were found since this was asked last, in order.
+
+        Those of rules only that are armed by what the trace holds so far.
+        """
+        reports = [
+            judged.report()
+            for rule, judged in zip(RULES, self._panel.rules, strict=True)
+            if judged.armed and not rule.idle(self._scene)
+        ]
         fresh = [
             violation for report in reports for violation in report.found[self._seen(report) :]
         ]
-        self._told = {report.id: len(report.found) for report in reports}
+        self._told |= {report.id: len(report.found) for report in reports}
         return sorted(fresh, key=lambda violation: violation.seq[-1])
 
     def finish(self, trace: Trace) -> CheckReport:

@@ -60,8 +60,9 @@ def check(
 ) -> Result:
     """Judge a recording, interrupted or not, and write result.json.
 
-    ``policy`` replaces the experiment's; ``report`` is what a live check has said already. Raises UsageError for a plan that cannot be read,
-    InfraError when a file is damaged or the disk does not take the result.
+    ``policy`` replaces the experiment's; ``report`` is what a live check has said already. Raises
+    UsageError for a plan that cannot be read, InfraError when a file is damaged or the disk does
+    not take the result.
     """
     start = time.monotonic()
     files = _read(run, policy)

@@ -35,6 +35,7 @@ from shootdown.run import (
     auditstage,
     directory,
     mutate,
+    pausestage,
     session,
     snapshotstage,
     source,
@@ -77,8 +78,10 @@ def record(
     try:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
             prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
+            if live and live.plan.pause:
+                prepared = replace(prepared, config=replace(prepared.config, monitor=True))
             write_command(prepared, run, FLUSH_MS if live else 0)
-            asyncio.run(_record(prepared, run, state, tell, scene, live))
+            asyncio.run(_record(prepared, run, state, tell, scene=scene, live=live))
             _blame_disk(run)
     except ShootdownError as error:
         state.fail("error", error)
@@ -266,6 +269,7 @@ async def _record(
     run: RunDir,
     state: Session,
     tell: Tell,
+    *,
     scene: session.Scene | None,
     live: Live | None,
 ) -> None:
@@ -275,6 +279,8 @@ async def _record(
         nonlocal stand
         if prepared.config.plugin:
             stand = await auditstage.take(guest)
+            if live and live.plan.pause and live.first:
+                stand = await pausestage.hold(guest, prepared, run, stand, tell)
 
     async with live or nullcontext():
         async with Guest(prepared.config) as guest:

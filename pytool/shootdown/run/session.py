@@ -78,9 +78,9 @@ async def live(
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
     ``begin`` is called once QEMU is there, ``ready`` once the guest has booted, ``stopped`` with
-    the guest paused after the last workload, or when ``until`` has stopped it. A guest that crashes or hangs is written down in
-    ``session``, not raised. Raises UsageError for unknown workloads, InfraError when the host or
-    QEMU failed.
+    the guest paused after the last workload, or when ``until`` has stopped it. A guest that crashes
+    or hangs is written down in ``session``, not raised. Raises UsageError for unknown workloads,
+    InfraError when the host or QEMU failed.
     """
 
     async def everything() -> None:
@@ -263,8 +263,13 @@ async def _end(guest: Guest, session: Session, stopped: Stopped) -> None:
             await guest.pause()
         if session.ended in ("done", "stopped"):
             await stopped(guest)
-        await asyncio.wait_for(guest.shutdown(), _STOP_SECONDS)
+        if _alive(guest):  # whoever looked at it may have ended it
+            await asyncio.wait_for(guest.shutdown(), _STOP_SECONDS)
     except (ShootdownError, TimeoutError) as error:
         if session.ended in ("done", "stopped"):
             session.fail("error", error)
             raise
+
+
+def _alive(guest: Guest) -> bool:
+    return guest.state is not State.DEAD

@@ -39,10 +39,10 @@ class Stretch(NamedTuple):
 class Follower:
     """Reads the files ``cpu<N>.trace`` of a directory while they grow.
 
-    ``piece`` is how many events are held at a time, about. A stretch ends where the next event of
-    every vCPU is known, but no vCPU is waited for that has recorded nothing for ``patience``
-    seconds. ``first`` is the number that the trace begins with. What the files hold is taken as it is: ``trace.reader`` checks it when it is complete.
-    Raises OSError when a file cannot be read.
+    ``piece`` is how many events are held at a time, about, and ``first`` the number that the trace
+    begins with. A stretch ends where the next event of every vCPU is known, but no vCPU is waited
+    for that has recorded nothing for ``patience`` seconds. What the files hold is taken as it is:
+    ``trace.reader`` checks it when it is complete. Raises OSError when a file cannot be read.
     """
 
     def __init__(
