@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from shootdown.kernel import groups
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
-from shootdown.run import directory, experiment, source
+from shootdown.run import directory, experiment, record, source
 from shootdown.run.experiment import Experiment
 
 DEFAULT: Final = Experiment(arch="x86_64")
@@ -165,6 +165,27 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_live(parser: argparse.ArgumentParser) -> None:
+    """Whether the trace is checked while it is recorded, and what a violation does."""
+    when = parser.add_argument_group("when it is checked")
+    when.add_argument(
+        "--check-live",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="check while recording, or afterwards (default: while recording)",
+    )
+    when.add_argument(
+        "--stop-on-violation",
+        action="store_true",
+        help="end the run at the first violation, as soon as it is seen",
+    )
+    when.add_argument(
+        "--pause",
+        action="store_true",
+        help="the same, but leave the guest stopped for gdb and drgn until ^C",
+    )
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Where the run directory is made."""
     parser.add_argument(
@@ -252,6 +273,28 @@ def the_directory(
     if args.out:
         return directory.create(args.out, room)
     return directory.create_numbered(RUNS, name, room)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a command that records begins with."""
+
+    experiment: Experiment
+    run: directory.RunDir
+    tell: Callable[[str], None]
+
+
+def opened(args: argparse.Namespace) -> Opened | None:
+    """The experiment and its new run directory; None where --dry-run has printed all there is.
+
+    Raises UsageError before anything is done or written.
+    """
+    described, tell = the_experiment(args), progress()
+    if args.dry_run:
+        print(record.dry_run(described, tell))
+        return None
+    record.validate(described)
+    return Opened(described, the_directory(args, described.arch), tell)
 
 
 def number(text: str) -> int:

@@ -51,6 +51,12 @@ def _verdict(result: Result) -> list[str]:
     lines = [f"VERDICT: {result.verdict.upper()} (exit {result.exit_code})"]
     for reason in result.reasons:
         lines += textwrap.wrap(reason, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    if stop := result.stopped:
+        text = (
+            f"stopped: event {stop['seq']} shows a violation; the guest ran on for "
+            f"{stop['events']} events, {stop['instructions']} instructions"
+        )
+        lines += _wrapped(text, "  ")
     return lines
 
 
