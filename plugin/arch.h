@@ -44,6 +44,7 @@ struct sd_arch {
 
 	bool (*is_table)(uint64_t entry, unsigned level);
 	bool (*is_leaf)(uint64_t entry, unsigned level); /* valid, and maps memory */
+	bool (*is_writable)(uint64_t entry); /* a leaf of level 1: user stores need no fault */
 	uint64_t (*child)(uint64_t entry);
 	/* First VA below a root table. */
 	uint64_t (*root_va)(bool kernel, unsigned levels);

@@ -335,6 +335,12 @@ static bool is_leaf(uint64_t entry, unsigned level)
 	return (entry & 3) == (level > 1 ? 1 : 3);
 }
 
+/* AP[1] user, and not AP[2] read-only, unless DBM lets the walker clear that. */
+static bool is_writable(uint64_t entry)
+{
+	return (entry & 1ull << 6) && (!(entry & 1ull << 7) || (entry & 1ull << 51));
+}
+
 /* D8.3: with 52 bits the address's 49:48 follow the others, and 51:50 are at 9:8. */
 static uint64_t child(uint64_t entry)
 {
@@ -370,6 +376,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
+	.is_writable = is_writable,
 	.child = child,
 	.root_va = root_va,
 	.hardware_bits = hardware_bits,
