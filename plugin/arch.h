@@ -37,6 +37,8 @@ struct sd_arch {
 	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
 	/* About to run an SD_INSN_EXEC instruction; may read registers. */
 	void (*exec)(unsigned cpu, const struct sd_insn *insn);
+	/* Whether an SD_INSN_EXEC instruction loads the root of a user's address space. */
+	bool (*loads_root)(const struct sd_insn *insn);
 	/* Recording starts: find out how deep root tables are. */
 	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
 	/* Recording starts, and a vCPU has @value in one of its root registers. */

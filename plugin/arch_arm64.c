@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "observe.h"
 #include "tables.h"
 #include "trace.h"
@@ -243,6 +244,8 @@ static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, u
 					 .c = value >> 48,
 					 .d = old });
 	sd_epoch_bump();
+	if (reg == SD_ROOT_TTBR0 && pa != root_pa(old))
+		sd_delay_root(cpu);
 }
 
 /* DSB nXS has only the domain in CRm; it is for loads and stores. */
@@ -301,6 +304,11 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 static unsigned levels(uint64_t tnsz)
 {
 	return (unsigned)((64 - tnsz - SD_PAGE_SHIFT + 8) / 9);
+}
+
+static bool loads_root(const struct sd_insn *insn)
+{
+	return insn->op == OP_TTBR0;
 }
 
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
@@ -372,6 +380,7 @@ const struct sd_arch sd_arch_arm64 = {
 	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
+	.loads_root = loads_root,
 	.arm = arm,
 	.loaded = loaded,
 	.is_table = is_table,

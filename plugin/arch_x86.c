@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "observe.h"
 #include "tables.h"
 #include "trace.h"
@@ -304,6 +305,8 @@ static void root_load(unsigned cpu, uint64_t pc, uint64_t value, uint64_t old)
 					 .c = value & 0xfff,
 					 .d = old });
 	sd_epoch_bump();
+	if (pa != (old & ADDR_MASK))
+		sd_delay_root(cpu);
 }
 
 static void flush(unsigned cpu, const struct sd_insn *insn, enum sd_flush op, uint64_t va,
@@ -383,6 +386,11 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 	}
 }
 
+static bool loads_root(const struct sd_insn *insn)
+{
+	return insn->op == OP_CR3;
+}
+
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	*kernel_levels = *user_levels = sd_reg(cpu, CR4) & CR4_LA57 ? 5 : 4;
@@ -438,6 +446,7 @@ const struct sd_arch sd_arch_x86_64 = {
 	.percpu = { GS_BASE, K_GS_BASE },
 	.decode = decode,
 	.exec = exec,
+	.loads_root = loads_root,
 	.arm = arm,
 	.loaded = loaded,
 	.is_table = is_table,

@@ -27,7 +27,8 @@ struct stream {
 };
 
 static struct sd_delay_point points[SD_MAX_DELAYS];
-static unsigned npoints, nentry;
+static unsigned npoints, nplaced; /* the first ones have no PC */
+static const struct sd_delay_point *root_point;
 static struct stream streams[SD_MAX_CPUS][SD_MAX_DELAYS];
 static uint64_t seed;
 static int phases;
@@ -46,6 +47,7 @@ static struct {
 static struct {
 	const struct sd_delay_point *point;
 	uint64_t pc, va;
+	bool root; /* the vCPU has loaded another root */
 } pending[SD_MAX_CPUS];
 
 bool sd_delay_add(const struct sd_delay_point *p)
@@ -102,8 +104,9 @@ static uint64_t draw(uint64_t *state)
 void sd_delays_seal(void)
 {
 	qsort(points, npoints, sizeof(points[0]), by_pc);
-	while (nentry < npoints && !points[nentry].pc)
-		nentry++;
+	for (; nplaced < npoints && !points[nplaced].pc; nplaced++)
+		if (points[nplaced].root)
+			root_point = &points[nplaced];
 	for (unsigned cpu = 0; cpu < SD_MAX_CPUS && npoints; cpu++)
 		for (unsigned i = 0; i < npoints; i++)
 			streams[cpu][i].state =
@@ -112,13 +115,13 @@ void sd_delays_seal(void)
 
 void sd_delay_move(void)
 {
-	for (unsigned i = nentry; i < npoints; i++)
+	for (unsigned i = nplaced; i < npoints; i++)
 		points[i].pc = sd_slid(points[i].pc);
 }
 
 const struct sd_delay_point *sd_delay_at(uint64_t pc, unsigned n)
 {
-	unsigned low = nentry, high = npoints;
+	unsigned low = nplaced, high = npoints;
 
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
@@ -231,11 +234,11 @@ void sd_delay_entry(unsigned cpu, uint64_t pc, uint64_t va, uint64_t old, uint64
 {
 	unsigned was, is;
 
-	if (G_LIKELY(!nentry) || !is_on())
+	if (G_LIKELY(!nplaced) || !is_on())
 		return;
 	was = class_of(old);
 	is = class_of(new);
-	for (unsigned i = 0; i < nentry; i++) {
+	for (unsigned i = 0; i < nplaced; i++) {
 		if (!(points[i].old & was) || !(points[i].new &is))
 			continue;
 		if (points[i].window && !sd_observe_declared(va))
@@ -255,6 +258,25 @@ void sd_delay_after_store(unsigned cpu)
 		return;
 	pending[cpu].point = NULL;
 	reached(cpu, p, pending[cpu].pc, pending[cpu].va);
+}
+
+bool sd_delay_roots(void)
+{
+	return root_point;
+}
+
+void sd_delay_root(unsigned cpu)
+{
+	pending[cpu].root = true;
+}
+
+void sd_delay_after_root(unsigned cpu, uint64_t pc)
+{
+	bool loaded = pending[cpu].root;
+
+	pending[cpu].root = false;
+	if (loaded && is_on())
+		reached(cpu, root_point, pc, 0);
 }
 
 void sd_delay_phase(int by)

@@ -20,12 +20,13 @@ enum { SD_MILLION = 1000000, SD_MAX_DELAY_NS = 100000000 };
 enum sd_entry { SD_ENTRY_NONE = 1, SD_ENTRY_READONLY = 2, SD_ENTRY_WRITABLE = 4 };
 
 struct sd_delay_point {
-	uint64_t pc; /* before the instruction there, or 0: after a store to an entry */
+	uint64_t pc; /* before the instruction there; 0: a place that a flag below names */
 	uint64_t min, limit;
 	uint32_t chance; /* in a million */
 	uint16_t id;
 	uint8_t octaves;
 	uint8_t old, new; /* bits of enum sd_entry */
+	bool root;	  /* after an instruction that has changed the root register */
 	bool window;	  /* only entries of what the workload declared */
 	bool ranked;	  /* @min for each vCPU that goes first */
 };
@@ -47,6 +48,11 @@ void sd_delay_reached(unsigned cpu, const struct sd_delay_point *p);
 /* The vCPU has changed an entry; it is delayed once all that its store did is told. */
 void sd_delay_entry(unsigned cpu, uint64_t pc, uint64_t va, uint64_t old, uint64_t new);
 void sd_delay_after_store(unsigned cpu);
+/* Whether anybody asked for delays behind loads of roots. */
+bool sd_delay_roots(void);
+/* The vCPU is about to load another root, and is then at the next instruction. */
+void sd_delay_root(unsigned cpu);
+void sd_delay_after_root(unsigned cpu, uint64_t pc);
 /* A phase of the guest begins or ends: outside of all phases nobody is delayed. */
 void sd_delay_phase(int by);
 

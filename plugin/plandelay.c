@@ -52,7 +52,7 @@ static bool parse_law(const struct sd_line *l, unsigned at, struct sd_delay_poin
 	return true;
 }
 
-/* delay ID exec PC LAW, or delay ID pte OLD NEW window|any LAW */
+/* delay ID exec PC LAW, delay ID root LAW, or delay ID pte OLD NEW window|any LAW */
 static bool parse_delay(const struct sd_line *l)
 {
 	struct sd_delay_point p = { 0 };
@@ -76,8 +76,11 @@ static bool parse_delay(const struct sd_line *l)
 		if (!p.window && (l->n < 6 || strcmp(l->w[5], "any")))
 			return sd_plan_bad(l, "neither window nor any");
 		law = 6;
+	} else if (!strcmp(l->w[2], "root")) {
+		p.root = true;
+		law = 3;
 	} else {
-		return sd_plan_bad(l, "neither exec nor pte");
+		return sd_plan_bad(l, "neither exec, root nor pte");
 	}
 	return parse_law(l, law, &p) && (sd_delay_add(&p) || sd_plan_bad(l, "too many delays"));
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "arch.h"
-#include "delay.h"
+#include "delayhook.h"
 #include "observe.h"
 #include "plan.h"
 #include "resume.h"
@@ -84,12 +84,6 @@ static void on_probe(unsigned cpu, void *udata)
 {
 	if (sd_is_armed())
 		sd_probe_hit(sd_self(cpu), udata);
-}
-
-static void on_delay(unsigned cpu, void *udata)
-{
-	if (sd_is_armed())
-		sd_delay_reached(cpu, udata);
 }
 
 /* --- the start of recording ------------------------------------------------ */
@@ -254,14 +248,11 @@ static bool find_kernel(uint64_t pc)
 
 static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
 {
-	const struct sd_delay_point *d;
 	const struct sd_probe_point *p;
 	bool found = find_kernel(insn->pc);
 
-	/* First of all: what is told of an instruction should be told right before it. */
-	for (unsigned n = 0; found && (d = sd_delay_at(insn->pc, n)); n++)
-		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_delay, QEMU_PLUGIN_CB_NO_REGS,
-						       (void *)d);
+	if (found)
+		sd_delay_instrument(qi, insn); /* before anything is told of it */
 	for (unsigned n = 0; found && (p = sd_probe_at(insn->pc, n)); n++)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
 						       (void *)p);
