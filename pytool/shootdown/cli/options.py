@@ -14,6 +14,7 @@ from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
 from shootdown.kernel import groups
+from shootdown.race import policies
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
@@ -140,6 +141,11 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
+        "--inject",
+        metavar="POLICY|FILE",
+        help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
+    )
+    how.add_argument(
         "--snapshot",
         metavar="auto|off",
         help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
@@ -226,6 +232,7 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
         arch=arch.get(value.arch).name,
         kernel=_absolute(value.kernel),
         rootfs=_absolute(value.rootfs),
+        inject=_absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
     )
 
 

@@ -65,6 +65,8 @@ class Experiment:
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
     """Change made to the kernel's text at run time, or empty."""
+    inject: str = ""
+    """Delays that the plugin makes: a policy (``race.policies``), a file of them, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
     snapshot: str = "off"
@@ -78,7 +80,15 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for text in (
-            *(self.kernel, self.workloads, self.load, self.rootfs, self.profile, self.append),
+            *(
+                self.kernel,
+                self.workloads,
+                self.load,
+                self.rootfs,
+                self.profile,
+                self.append,
+                self.inject,
+            ),
             *self.command,
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):

@@ -33,6 +33,7 @@ from shootdown.run import (
     artifacts,
     auditstage,
     directory,
+    inject,
     mutate,
     session,
     snapshotstage,
@@ -92,6 +93,7 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
+    inject.validate(experiment)
     configured(experiment)
 
 
@@ -206,6 +208,8 @@ def write_command(prepared: Prepared, run: RunDir) -> None:
         )
         if found := prepared.snapshot:
             text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
+        if experiment.inject:
+            text += inject.write(experiment, facts, run)
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
