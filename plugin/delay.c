@@ -198,7 +198,8 @@ static void reached(unsigned cpu, const struct sd_delay_point *p, uint64_t pc, u
 	uint64_t ns, stood;
 
 	s->reached++;
-	ns = MIN(p->ranked ? by_rank(cpu, p) : by_chance(p, s), (uint64_t)SD_MAX_DELAY_NS);
+	ns = p->ranked ? by_rank(cpu, p) : by_chance(p, s);
+	ns = MIN(ns, (uint64_t)SD_MAX_DELAY_NS);
 	if (!ns || s->given >= p->limit)
 		return;
 	s->given++;
