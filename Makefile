@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest check-guest-full test lint bench matrix kernels plugin guest clean
+.PHONY: help setup check-guest check-guest-full test lint bench matrix campaign kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
+	@echo 'make campaign      stock kernels, own workloads and stress-ng; resumes; writes docs/verdicts.md'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
@@ -88,6 +89,9 @@ bench: setup $(BUILT)
 
 matrix: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.matrix
+
+campaign: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.campaign $(call option,ONLY,only)
 
 kernels: setup
 	@images/setup/packages kernel

@@ -8,6 +8,7 @@ from tests.rules.corpus import CORPUS, Case, cases, found
 def test_verdict(case: Case):
     report = case.run()
     assert found(report) == case.expected
+    assert case.coverage.items() <= report.coverage.items()
     ends = [v.seq[-1] for v in report.violations]
     assert ends == sorted(ends)
     exercised = report.rules[case.rule].exercised
