@@ -141,6 +141,12 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
+        "--deterministic",
+        action="store_const",
+        const=True,
+        help="the same seed gives the same trace; slower, with --thread single",
+    )
+    how.add_argument(
         "--inject",
         metavar="POLICY|FILE",
         help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
@@ -223,6 +229,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     }
     if args.command:
         given["command"] = a_command(args.command)
+    if given.get("deterministic"):
+        given.setdefault("thread", "single")
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
     if "mem" not in given and not args.plan:

@@ -57,6 +57,8 @@ class Experiment:
     """MiB of swap, on a disk of its own; 0 is what the load needs, if it needs any."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
+    deterministic: bool = False
+    """Whether everything that happens to the guest is decided by this experiment alone."""
     timeout: int = 300
     """Seconds for each workload; the boot has as many, and five minutes at least."""
     events: str = ""
@@ -130,6 +132,9 @@ class Experiment:
         for field in fields(self):
             value = getattr(self, field.name)
             if value == getattr(default, field.name) or field.name in ("command", "plugin"):
+                continue
+            if value is True:
+                words.append(f"--{field.name}")
                 continue
             option = {"workloads": "workload"}.get(field.name, field.name.replace("_", "-"))
             words.append(f"--{option} {shlex.quote(str(value))}")

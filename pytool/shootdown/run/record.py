@@ -32,6 +32,7 @@ from shootdown.loads import stress_ng
 from shootdown.run import (
     artifacts,
     auditstage,
+    deterministic,
     directory,
     inject,
     mutate,
@@ -94,6 +95,7 @@ def validate(experiment: Experiment) -> None:
     source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
     inject.validate(experiment)
+    deterministic.validate(experiment)
     configured(experiment)
 
 
@@ -151,6 +153,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     if loads:
         extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
+    commands = deterministic.commands(experiment)
+    extra += deterministic.files(commands, scratch)
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
     cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
@@ -162,6 +166,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         mem_mib=experiment.mem,
         thread="multi" if experiment.thread == "multi" else "single",
         seed=experiment.seed,
+        deterministic=experiment.deterministic,
+        commands=commands,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
