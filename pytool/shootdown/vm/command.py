@@ -19,7 +19,7 @@ MAX_SMP = 8
 # panic=-1 turns a panic into a reboot at once, which -no-reboot turns into QEMU's exit;
 # oops=panic does so for every oops, or a workload would just see itself killed.
 # 2**N ns of the guest's time are one instruction; an idle guest's time jumps to its next timer.
-ICOUNT = "shift=3,align=off,sleep=off"
+ICOUNT = "shift=5,align=off,sleep=off"
 
 _CMDLINE = ("panic=-1", "oops=panic", "quiet")
 
