@@ -15,7 +15,7 @@ from typing import Final
 from shootdown.cli import options
 from shootdown.cli.ci import gravest
 from shootdown.errors import ExitCode, UsageError
-from shootdown.race import search
+from shootdown.race import interval, search
 from shootdown.race.search import Found, Trial
 from shootdown.run import record
 from shootdown.run.experiment import Experiment
@@ -72,11 +72,8 @@ def _experiment(args: argparse.Namespace) -> Experiment:
 
 def _summary(found: Found) -> str:
     lines = [line for trial in found.trials for line in _lines(trial)]
-    low, high = found.interval
-    lines.append(
-        f"{found.experiment.inject}: {len(found.violating)} of {found.judged} trials violate a rule"
-        f" ({100 * low:.1f} to {100 * high:.1f} % at 95 % confidence)"
-    )
+    rate = interval.shown(len(found.violating), found.judged)
+    lines.append(f"{found.experiment.inject}: a rule is violated in {rate} trials")
     if unjudged := len(found.trials) - found.judged:
         lines.append(f"{unjudged} further trials have no verdict")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shootdown.errors import ExitCode, ShootdownError
-from shootdown.race import wilson
+from shootdown.race.interval import wilson
 from shootdown.report.result import Result
 from shootdown.run import checkstage, directory, record, reportstage
 from shootdown.run.directory import RunDir
@@ -71,7 +71,7 @@ class Found:
     @property
     def interval(self) -> tuple[float, float]:
         """Bounds of the rate of violating trials, at 95 %."""
-        return wilson.interval(len(self.violating), self.judged)
+        return wilson(len(self.violating), self.judged)
 
     def to_json(self) -> dict[str, Any]:
         """An object for --json."""
