@@ -14,11 +14,17 @@ _LIMIT: Final = 400
 
 
 def _long(
-    event: str, chance: float, function: str = "", old: str = "any", new: str = "any"
+    event: str,
+    chance: float,
+    function: str = "",
+    inside: str = "",
+    old: str = "any",
+    new: str = "any",
 ) -> Delay:
     return Delay(
         event=event,
         function=function,
+        inside=inside,
         old=old,
         new=new,
         chance=chance,
@@ -38,7 +44,12 @@ WINDOWS: Final = (
     (_long("enter", 0.2, function="tlb_finish_mmu"),),
     # Tables are given back next.
     (_long("enter", 0.2, function="free_pgtables"), _long("enter", 0.2, function="free_pgd_range")),
-    # A VMA was found without mmap_lock, and may be detached, merged or split by now.
+    # A VMA was found without mmap_lock, and is not locked itself yet (until 6.14, and since).
+    (
+        _long("call", 0.2, function="down_read_trylock", inside="lock_vma_under_rcu"),
+        _long("return", 0.05, function="mas_walk"),
+    ),
+    # It was, and may be detached, merged or split by now.
     (_long("return", 0.1, function="lock_vma_under_rcu"),),
     # The fault is resolved next, under the page-table lock at last.
     (_long("enter", 0.05, function="handle_mm_fault"),),
