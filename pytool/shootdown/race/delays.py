@@ -167,17 +167,29 @@ def _places(delay: Delay, facts: KernelFacts, spec: Spec) -> Iterator[str]:
             yield f"pte {delay.old} {delay.new} {delay.of}"
         case "root_load":
             yield "root"
-        case "return":
-            yield from (f"exec {va:#x}" for va in _returns(delay, facts, spec))
-        case "enter" if delay.function in facts.functions:
-            yield f"exec {facts.functions[delay.function].entry:#x}"
         case _:
+            yield from (f"exec {va:#x}" for va in _instructions(delay, facts, spec))
+
+
+_Key = tuple[str, str, str, str, str]
+_found: dict[_Key, tuple[int, ...]] = {}
+"""Scanning a kernel's text takes longer than a trial, and every trial asks for the same."""
+
+
+def _instructions(delay: Delay, facts: KernelFacts, spec: Spec) -> tuple[int, ...]:
+    key = (str(facts.path), facts.build_id, delay.event, delay.function, delay.inside)
+    if key not in _found:
+        if delay.event == "return":
+            _found[key] = _returns(delay, facts, spec)
+        elif delay.event == "enter" and delay.function in facts.functions:
+            _found[key] = (facts.functions[delay.function].entry,)
+        else:
             point = Point(event=delay.event, function=delay.function, inside=delay.inside)
-            vas = resolve(point, facts, spec, None).vas
-            yield from (f"exec {va:#x}" for va in sorted(vas))
+            _found[key] = tuple(sorted(resolve(point, facts, spec, None).vas))
+    return _found[key]
 
 
-def _returns(delay: Delay, facts: KernelFacts, spec: Spec) -> list[int]:
+def _returns(delay: Delay, facts: KernelFacts, spec: Spec) -> tuple[int, ...]:
     """Where the function returns, or goes over into another one."""
     name = delay.function
     found = facts.functions.get(name)
@@ -187,4 +199,4 @@ def _returns(delay: Delay, facts: KernelFacts, spec: Spec) -> list[int]:
         found = exits.find(facts.image, facts.symbols, [name]).get(name)
     if found is None or not (found.returns or found.tails):
         raise UsageError(f"the ends of {name} are not known: several functions have that name")
-    return [*found.returns, *found.tails]
+    return (*found.returns, *found.tails)

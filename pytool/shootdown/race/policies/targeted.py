@@ -16,6 +16,7 @@ _LIMIT: Final = 400
 def _long(
     event: str,
     chance: float,
+    *,
     function: str = "",
     inside: str = "",
     old: str = "any",
