@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delayhook.h"
 #include "live.h"
 #include "observe.h"
 #include "plan.h"
@@ -254,6 +255,8 @@ static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
 	const struct sd_probe_point *p;
 	bool found = find_kernel(insn->pc);
 
+	if (found)
+		sd_delay_instrument(qi, insn); /* before anything is told of it */
 	for (unsigned n = 0; found && (p = sd_probe_at(insn->pc, n)); n++)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
 						       (void *)p);

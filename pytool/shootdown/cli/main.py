@@ -27,11 +27,12 @@ from shootdown.cli import (
     record,
     report,
     run,
+    search,
 )
 from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, race, ci, bisect, record, check, report),
+    *(run, race, search, ci, bisect, record, check, report),
     *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT

@@ -14,6 +14,7 @@ from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
 from shootdown.kernel import groups
+from shootdown.race import policies
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
@@ -140,6 +141,17 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
+        "--deterministic",
+        action="store_const",
+        const=True,
+        help="the same seed gives the same trace; slower, with --thread single",
+    )
+    how.add_argument(
+        "--inject",
+        metavar="POLICY|FILE",
+        help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
+    )
+    how.add_argument(
         "--snapshot",
         metavar="auto|off",
         help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
@@ -238,6 +250,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     }
     if args.command:
         given["command"] = a_command(args.command)
+    if given.get("deterministic"):
+        given.setdefault("thread", "single")
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
     if "mem" not in given and not args.plan:
@@ -247,6 +261,7 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
         arch=arch.get(value.arch).name,
         kernel=_absolute(value.kernel),
         rootfs=_absolute(value.rootfs),
+        inject=_absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
     )
 
 

@@ -182,6 +182,12 @@ class Result:
     )
     held: list[dict[str, Any]] = field(default_factory=list)
     """What became of each hold, in order: ``race.director.Held``."""
+    inject: str = ""
+    """Which policy, or file, chose the delays."""
+    delays: list[dict[str, Any]] = field(default_factory=list)
+    """What became of each delay, in order: ``run.injected``."""
+    digest: str = ""
+    """Of a deterministic run: ``trace.digest``, the same for the same seed."""
     timing: dict[str, float] = field(
         default_factory=lambda: {"boot_s": 0.0, "record_s": 0.0, "check_s": 0.0}
     )

@@ -57,6 +57,8 @@ class Experiment:
     """MiB of swap, on a disk of its own; 0 is what the load needs, if it needs any."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
+    deterministic: bool = False
+    """Whether everything that happens to the guest is decided by this experiment alone."""
     timeout: int = 300
     """Seconds for each workload; the boot has as many, and five minutes at least."""
     events: str = ""
@@ -65,6 +67,8 @@ class Experiment:
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
     """Change made to the kernel's text at run time, or empty."""
+    inject: str = ""
+    """Delays that the plugin makes: a policy (``race.policies``), a file of them, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
     snapshot: str = "off"
@@ -78,7 +82,15 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for text in (
-            *(self.kernel, self.workloads, self.load, self.rootfs, self.profile, self.append),
+            *(
+                self.kernel,
+                self.workloads,
+                self.load,
+                self.rootfs,
+                self.profile,
+                self.append,
+                self.inject,
+            ),
             *self.command,
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -120,6 +132,9 @@ class Experiment:
         for field in fields(self):
             value = getattr(self, field.name)
             if value == getattr(default, field.name) or field.name in ("command", "plugin"):
+                continue
+            if value is True:
+                words.append(f"--{field.name}")
                 continue
             option = {"workloads": "workload"}.get(field.name, field.name.replace("_", "-"))
             words.append(f"--{option} {shlex.quote(str(value))}")

@@ -33,7 +33,9 @@ from shootdown.loads import stress_ng
 from shootdown.run import (
     artifacts,
     auditstage,
+    deterministic,
     directory,
+    inject,
     mutate,
     pausestage,
     session,
@@ -101,6 +103,8 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
+    inject.validate(experiment)
+    deterministic.validate(experiment)
     configured(experiment)
 
 
@@ -158,6 +162,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     if loads:
         extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
+    commands = deterministic.commands(experiment)
+    extra += deterministic.files(commands, scratch)
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
     cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
@@ -169,6 +175,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         mem_mib=experiment.mem,
         thread="multi" if experiment.thread == "multi" else "single",
         seed=experiment.seed,
+        deterministic=experiment.deterministic,
+        commands=commands,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
@@ -216,6 +224,8 @@ def write_command(prepared: Prepared, run: RunDir, live_ms: int = 0) -> None:
         )
         if found := prepared.snapshot:
             text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
+        if experiment.inject:
+            text += inject.write(experiment, facts, run)
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
