@@ -9,13 +9,24 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_events, counting_tables, fork_cow, ipis,
-	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap;
+extern const struct workload churn, counting, counting_events, counting_tables, drop_move, fork_cow,
+	ipis, madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, touch;
 
 const struct workload *const workloads[] = {
-	&churn,		&counting,    &counting_events,	 &counting_tables,
-	&fork_cow,	&ipis,	      &madvise_dontneed, &map_fixed,
-	&mprotect_flip, &mremap_move, &munmap_remap,	 NULL,
+	&churn,
+	&counting,
+	&counting_events,
+	&counting_tables,
+	&drop_move,
+	&fork_cow,
+	&ipis,
+	&madvise_dontneed,
+	&map_fixed,
+	&mprotect_flip,
+	&mremap_move,
+	&munmap_remap,
+	&touch,
+	NULL,
 };
 
 static const char *running = "init";
