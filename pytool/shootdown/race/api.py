@@ -78,8 +78,6 @@ def race(
     names = tuple(architectures.get(name).name for name in arch) or architectures.names()
 
     def make(function: Function) -> Race:
-        return Race(
-            function, workload, names, repeat, iterations, smp, options, swap, disk, events
-        )
+        return Race(function, workload, names, repeat, iterations, smp, options, swap, disk, events)
 
     return make

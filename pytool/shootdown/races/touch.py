@@ -15,6 +15,7 @@ that is held answers no flush.
 from __future__ import annotations
 
 from shootdown.race import Script, race
+from shootdown.race.places import FAULT, FAULT_AROUND, MMAP_LOCK, SLOW, VMA_WAIT
 
 EVENTS = "default,vmas,vma_locks,faults,functions"
 PATIENCE = "patience=3000000"
@@ -24,12 +25,12 @@ OPS = {
         ("munmap", "map_fixed", "mprotect", "mremap", "mlock", "mbind", "neighbour", "fork_flag")
     )
 }
-WAITS = "rwsem_down_write_slowpath|__vma_start_write"
-"""In which a writer waits for the readers of a VMA: until 6.14 a semaphore, then a count."""
+SHARED_FILE = 1
+DISK = 2
 
 
-def _options(name: str) -> str:
-    return f"op={OPS[name]},{PATIENCE}"
+def _options(name: str, memory: int = 0) -> str:
+    return f"op={OPS[name]},memory={memory},{PATIENCE}"
 
 
 def _found_then(r: Script, call: str) -> None:
@@ -85,3 +86,95 @@ def found_then_split_by_mbind(r: Script) -> None:
 def found_then_split_by_neighbour(r: Script) -> None:
     """mprotect of the pages behind splits the VMA that a fault has found."""
     _found_then(r, "mprotect")
+
+
+def _locked_then_waits(r: Script, place: str, wait: str = VMA_WAIT) -> None:
+    with r.hold(at=r.thread("toucher").enters(place)):
+        r.run_until(r.thread("mapper").enters(wait))
+        r.pause(SLOW)
+
+
+@race(workload="touch", options=_options("munmap"), events=EVENTS)
+def locked_then_unmapped(r: Script) -> None:
+    """A fault has read-locked its VMA; munmap waits for it (`vma_start_write`)."""
+    _locked_then_waits(r, FAULT)
+
+
+@race(workload="touch", options=_options("map_fixed"), events=EVENTS)
+def locked_then_replaced(r: Script) -> None:
+    """A fault has read-locked its VMA; mmap(MAP_FIXED) waits for it."""
+    _locked_then_waits(r, FAULT)
+
+
+@race(workload="touch", options=_options("mprotect"), events=EVENTS)
+def locked_then_protected(r: Script) -> None:
+    """A fault has read-locked its VMA; mprotect waits for it."""
+    _locked_then_waits(r, FAULT)
+
+
+@race(workload="touch", options=_options("mlock"), events=EVENTS)
+def locked_then_split_by_mlock(r: Script) -> None:
+    """A fault has read-locked its VMA; mlock, which splits it, waits for it."""
+    _locked_then_waits(r, FAULT)
+
+
+@race(workload="touch", options=_options("munmap"), events=EVENTS)
+def fault_outlives_munmap(r: Script) -> None:
+    """munmap does not return while a fault holds its VMA: this order is infeasible."""
+    with r.hold(at=r.thread("toucher").enters(FAULT), bound_ms=300, infeasible=("x86_64", "arm64")):
+        r.run_until(r.thread("mapper").returns("munmap"))
+
+
+@race(workload="touch", options=_options("munmap", SHARED_FILE), events=EVENTS)
+def map_pages_then_unmapped(r: Script) -> None:
+    """Fault-around (`filemap_map_pages`, Wilcox's ->map_pages()) under the lock of a VMA.
+
+    It holds the RCU lock and sets up to 16 entries; munmap of the VMA waits until it has ended.
+    """
+    _locked_then_waits(r, FAULT_AROUND)
+
+
+@race(workload="touch", options=_options("map_fixed", SHARED_FILE), events=EVENTS)
+def map_pages_then_replaced(r: Script) -> None:
+    """Fault-around under the lock of a VMA that mmap(MAP_FIXED) replaces."""
+    _locked_then_waits(r, FAULT_AROUND)
+
+
+@race(workload="touch", options=_options("neighbour", SHARED_FILE), events=EVENTS)
+def map_pages_then_split(r: Script) -> None:
+    """Fault-around reaches pages that mprotect is about to split off the VMA."""
+    _locked_then_waits(r, FAULT_AROUND)
+
+
+def _retry_after(r: Script, call: str) -> None:
+    # The first try has let go of the VMA to wait for the disk; the page is there now.
+    with r.hold(at=r.thread("toucher").enters(MMAP_LOCK)):
+        r.run_until(r.thread("mapper").returns(call))
+
+
+@race(workload="touch", options=_options("munmap", DISK), disk=16, events=EVENTS)
+def retry_after_munmap(r: Script) -> None:
+    """A fault that waited for the disk (FAULT_FLAG_RETRY) finds its VMA unmapped: refused.
+
+    `filemap_fault` lets go of the lock before it waits (`maybe_unlock_mmap_for_io`), so the VMA of
+    the first try may be gone: the retry must not use it.
+    """
+    _retry_after(r, "munmap")
+
+
+@race(workload="touch", options=_options("map_fixed", DISK), disk=16, events=EVENTS)
+def retry_after_map_fixed(r: Script) -> None:
+    """A fault that waited for the disk finds another VMA: it must map its page, not the old one."""
+    _retry_after(r, "mmap")
+
+
+@race(workload="touch", options=_options("mremap", DISK), disk=16, events=EVENTS)
+def retry_after_mremap(r: Script) -> None:
+    """A fault that waited for the disk finds its VMA moved away: refused."""
+    _retry_after(r, "mremap")
+
+
+@race(workload="touch", options=_options("neighbour", DISK), disk=16, events=EVENTS)
+def retry_after_split(r: Script) -> None:
+    """A fault that waited for the disk finds its VMA split: it stays valid."""
+    _retry_after(r, "mprotect")
