@@ -9,24 +9,16 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_events, counting_tables, drop_move, fork_cow,
-	ipis, madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, touch;
+extern const struct workload churn, counting, counting_events, counting_tables, direct, drop_move,
+	fork_cow, ipis, madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap,
+	touch;
 
 const struct workload *const workloads[] = {
-	&churn,
-	&counting,
-	&counting_events,
-	&counting_tables,
-	&drop_move,
-	&fork_cow,
-	&ipis,
-	&madvise_dontneed,
-	&map_fixed,
-	&mprotect_flip,
-	&mremap_move,
-	&munmap_remap,
-	&touch,
-	NULL,
+	&churn,		  &counting,	  &counting_events,
+	&counting_tables, &direct,	  &drop_move,
+	&fork_cow,	  &ipis,	  &madvise_dontneed,
+	&map_fixed,	  &mprotect_flip, &mremap_move,
+	&munmap_remap,	  &touch,	  NULL,
 };
 
 static const char *running = "init";
