@@ -9,16 +9,30 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_events, counting_tables, direct, drop_move,
-	fork_cow, ipis, madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap,
-	touch;
+extern const struct workload churn, collapse, counting, counting_events, counting_tables, direct,
+	drop_move, fork_cow, ipis, ksm, lazy, madvise_dontneed, map_fixed, mprotect_flip,
+	mremap_move, munmap_remap, pageout, touch;
 
 const struct workload *const workloads[] = {
-	&churn,		  &counting,	  &counting_events,
-	&counting_tables, &direct,	  &drop_move,
-	&fork_cow,	  &ipis,	  &madvise_dontneed,
-	&map_fixed,	  &mprotect_flip, &mremap_move,
-	&munmap_remap,	  &touch,	  NULL,
+	&churn,
+	&collapse,
+	&counting,
+	&counting_events,
+	&counting_tables,
+	&direct,
+	&drop_move,
+	&fork_cow,
+	&ipis,
+	&ksm,
+	&lazy,
+	&madvise_dontneed,
+	&map_fixed,
+	&mprotect_flip,
+	&mremap_move,
+	&munmap_remap,
+	&pageout,
+	&touch,
+	NULL,
 };
 
 static const char *running = "init";

@@ -16,10 +16,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,9 +25,9 @@
 #include "area.h"
 #include "channel.h"
 #include "marks.h"
+#include "partner.h"
 #include "ring.h"
 #include "scratch.h"
-#include "thread.h"
 #include "workload.h"
 
 enum { SECTOR = 512, LAST_WORD = 4096 / 8 - 1, CHILD_PATIENCE = 100000 };
@@ -39,11 +36,12 @@ enum op { READ, WRITE, FIXED_READ, FIXED_WRITE, UNDER_MAPPING, UNSHARE, OPS };
 struct stage {
 	volatile uint64_t *page; /* of the IO; the disk's, for UNDER_MAPPING */
 	uint64_t *bounce;	 /* what the disk is set up and checked with; shared memory */
-	struct thread io, writer;
+	struct partner io;
+	struct thread writer;
 	struct ring ring;
 	uint64_t op, patience;
 	int disk;
-	_Atomic uint64_t asked, begun, forked, done, stores;
+	_Atomic uint64_t forked, stores;
 	_Atomic bool stop;
 };
 
@@ -74,7 +72,6 @@ static uint64_t get_disk(const struct stage *stage)
 static void transfer_fixed(struct stage *stage, uint64_t iteration, bool write)
 {
 	ring_pin(&stage->ring, (void *)stage->page, PAGE_BYTES);
-	atomic_store(&stage->begun, iteration);
 	while (atomic_load(&stage->forked) < iteration)
 		cpu_relax();
 	if (write)
@@ -83,38 +80,18 @@ static void transfer_fixed(struct stage *stage, uint64_t iteration, bool write)
 	ring_unpin(&stage->ring);
 }
 
-/* Called io only for as long as it does IO: so a race can tell it from its other calls. */
-static void do_io(struct stage *stage, uint64_t iteration)
-{
-	bool reads = stage->op == READ || stage->op == FIXED_READ;
-
-	prctl(PR_SET_NAME, "io");
-	if (stage->op == FIXED_READ || stage->op == FIXED_WRITE) {
-		transfer_fixed(stage, iteration, !reads);
-	} else {
-		atomic_store(&stage->begun, iteration);
-		if (stage->op == UNDER_MAPPING) {
-			stage->bounce[0] = iteration;
-			transfer(stage, stage->bounce, true);
-		} else {
-			transfer(stage, stage->page, !reads);
-		}
-	}
-	prctl(PR_SET_NAME, "idler");
-	atomic_store(&stage->done, iteration);
-}
-
-static void io_main(void *argument)
+static void do_io(void *argument, uint64_t iteration)
 {
 	struct stage *stage = argument;
-	uint64_t iteration = 0;
+	bool reads = stage->op == READ || stage->op == FIXED_READ;
 
-	if (stage->op == FIXED_READ || stage->op == FIXED_WRITE)
-		ring_open(&stage->ring);
-	while (!atomic_load(&stage->stop)) {
-		if (atomic_load(&stage->asked) > iteration)
-			do_io(stage, ++iteration);
-		cpu_relax();
+	if (stage->op == FIXED_READ || stage->op == FIXED_WRITE) {
+		transfer_fixed(stage, iteration, !reads);
+	} else if (stage->op == UNDER_MAPPING) {
+		stage->bounce[0] = iteration;
+		transfer(stage, stage->bounce, true);
+	} else {
+		transfer(stage, stage->page, !reads);
 	}
 }
 
@@ -174,15 +151,12 @@ static pid_t fork_and_keep(void)
 
 static void race_io(struct stage *stage, uint64_t iteration)
 {
-	while (atomic_load(&stage->begun) < iteration)
-		cpu_relax();
-	for (uint64_t i = 0; i < stage->patience && atomic_load(&stage->done) < iteration; i++)
-		cpu_relax();
+	partner_ask(&stage->io, iteration);
+	partner_leave(&stage->io, stage->patience);
 	if (stage->op < UNDER_MAPPING)
 		fork_once(stage);
 	atomic_store(&stage->forked, iteration);
-	while (atomic_load(&stage->done) < iteration)
-		cpu_relax();
+	partner_wait(&stage->io);
 }
 
 /* Returns whether the data is where it must be. */
@@ -197,7 +171,6 @@ static bool step(struct stage *stage, uint64_t iteration)
 		stage->page[0] = reads || stage->op == FIXED_WRITE ? 0 : iteration;
 	if (stage->op == UNSHARE)
 		kept = fork_and_keep();
-	atomic_store(&stage->asked, iteration);
 	race_io(stage, iteration);
 	if (kept) {
 		kill(kept, SIGKILL);
@@ -230,14 +203,16 @@ static int run(const struct job *job)
 	stage->disk = scratch_open(O_DIRECT);
 	stage->bounce = area_shared(PAGE_BYTES);
 	map_page(stage);
-	thread_start(&stage->io, "idler", thread_observer_cpu(0), io_main, stage);
+	if (stage->op == FIXED_READ || stage->op == FIXED_WRITE)
+		ring_open(&stage->ring);
+	partner_start(&stage->io, "io", 0, do_io, stage);
 	thread_start(&stage->writer, "writer", thread_observer_cpu(1), writer_main, stage);
 	for (uint64_t iteration = 1; iteration <= job->iterations; iteration++) {
 		mark_iter(iteration);
 		lost += !step(stage, iteration);
 	}
+	partner_stop(&stage->io);
 	atomic_store(&stage->stop, true);
-	thread_join(&stage->io);
 	thread_join(&stage->writer);
 	mark_unrange(0);
 	report(lost, "lost");

@@ -9,20 +9,16 @@
  * is mapped before, meanwhile and afterwards is never refused.
  */
 #include <linux/mempolicy.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "access.h"
-#include "arch.h"
 #include "area.h"
 #include "marks.h"
+#include "partner.h"
 #include "rng.h"
 #include "scratch.h"
-#include "thread.h"
 #include "workload.h"
 
 /* The window: a page that exists, so that the VMA has its anon_vma; the range; a rest. */
@@ -31,13 +27,11 @@ enum memory { PRIVATE, SHARED_FILE, DISK, MEMORIES };
 
 struct stage {
 	char *window, *elsewhere;
-	struct thread toucher;
+	struct partner toucher;
 	uint64_t memory, patience;
 	int file;
 	bool refused; /* by the last access */
 	uint64_t value;
-	_Atomic uint64_t asked, begun, done;
-	_Atomic bool stop;
 };
 
 static char *range(const struct stage *stage)
@@ -121,29 +115,14 @@ static const struct op {
 };
 enum { OPS = sizeof(ops) / sizeof(ops[0]) };
 
-/* Called toucher only for as long as it touches: so a race can tell this fault from others. */
-static void touch_once(struct stage *stage, uint64_t iteration)
+static void touch_once(void *argument, uint64_t iteration)
 {
-	prctl(PR_SET_NAME, "toucher");
-	atomic_store(&stage->begun, iteration);
+	struct stage *stage = argument;
+
 	if (stage->memory == PRIVATE)
 		stage->refused = !access_store(range(stage), iteration);
 	else
 		stage->refused = !access_load(range(stage), &stage->value);
-	prctl(PR_SET_NAME, "idler");
-	atomic_store(&stage->done, iteration);
-}
-
-static void toucher_main(void *argument)
-{
-	struct stage *stage = argument;
-	uint64_t iteration = 0;
-
-	while (!atomic_load(&stage->stop)) {
-		if (atomic_load(&stage->asked) > iteration)
-			touch_once(stage, ++iteration);
-		cpu_relax();
-	}
 }
 
 /* A new VMA, or three in one: nothing of it is mapped but its first page. */
@@ -168,18 +147,13 @@ static void prepare(const struct stage *stage, uint64_t iteration)
 
 static void step(struct stage *stage, const struct op *op, struct rng *rng, uint64_t iteration)
 {
-	uint64_t wait = stage->patience + rng_below(rng, JITTER);
+	uint64_t wait = stage->patience ? stage->patience : rng_below(rng, JITTER);
 
 	prepare(stage, iteration);
-	atomic_store(&stage->asked, iteration);
-	while (atomic_load(&stage->begun) < iteration)
-		cpu_relax();
-	for (uint64_t i = 0;
-	     i < wait && (!stage->patience || atomic_load(&stage->done) < iteration); i++)
-		cpu_relax();
+	partner_ask(&stage->toucher, iteration);
+	partner_leave(&stage->toucher, wait);
 	op->act(stage);
-	while (atomic_load(&stage->done) < iteration)
-		cpu_relax();
+	partner_wait(&stage->toucher);
 }
 
 static bool lost(const struct stage *stage, const struct op *op, uint64_t iteration)
@@ -216,7 +190,7 @@ static int run(const struct job *job)
 	stage->patience = job_option(job, "patience");
 	open_memory(stage);
 	mark_range(0, range(stage), COUNT * PAGE_BYTES);
-	thread_start(&stage->toucher, "idler", thread_observer_cpu(0), toucher_main, stage);
+	partner_start(&stage->toucher, "toucher", 0, touch_once, stage);
 	for (uint64_t iteration = 1; iteration <= job->iterations; iteration++) {
 		mark_iter(iteration);
 		step(stage, op, &rng, iteration);
@@ -224,8 +198,7 @@ static int run(const struct job *job)
 		spurious += stage->refused && !op->may_refuse;
 		gone += lost(stage, op, iteration);
 	}
-	atomic_store(&stage->stop, true);
-	thread_join(&stage->toucher);
+	partner_stop(&stage->toucher);
 	mark_unrange(0);
 	report(refused, "refused");
 	report(spurious, "spurious");

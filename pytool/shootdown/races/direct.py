@@ -20,8 +20,6 @@ READ, WRITE, FIXED_READ, FIXED_WRITE, UNDER_MAPPING, UNSHARE = range(6)
 DISK = 16
 QUEUED = "nvme_queue_rq|nvme_queue_rqs"
 """The request goes to the disk; the next thing is its doorbell."""
-LONG = 20
-"""Milliseconds in which a fork is done, or a store and its copy, as far as they can be."""
 
 
 def _options(op: int) -> str:
@@ -86,4 +84,4 @@ def store_during_unshare(r: Script) -> None:
     would be written from, or read into, in vain.
     """
     with r.hold(at=r.thread("io").enters(GUP)):
-        r.pause(LONG)
+        r.pause(20)

@@ -17,9 +17,10 @@ docs/findings.md.
 from __future__ import annotations
 
 from shootdown.race import Script, race
+from shootdown.race.places import LONG
 from shootdown.race.points import Point
 
-PATIENCE = "patience=3000000"
+PATIENCE = "patience=500000"
 
 
 def _before_flush(r: Script, flush: Point, call: str, infeasible: tuple[str, ...] = ()) -> None:
@@ -28,7 +29,7 @@ def _before_flush(r: Script, flush: Point, call: str, infeasible: tuple[str, ...
     with r.hold(before=clear):
         r.run_until(load)  # now its CPU has the translation
         r.advance()  # and now the entry is clear
-    with r.hold(at=flush, infeasible=infeasible):
+    with r.hold(at=flush, infeasible=infeasible, bound_ms=1000 if infeasible else LONG):
         r.run_until(r.thread("mover").returns(call))
         r.run_until(load)
 

@@ -15,10 +15,10 @@ that is held answers no flush.
 from __future__ import annotations
 
 from shootdown.race import Script, race
-from shootdown.race.places import FAULT, FAULT_AROUND, MMAP_LOCK, SLOW, VMA_WAIT
+from shootdown.race.places import FAULT, FAULT_AROUND, LONG, MMAP_LOCK, SLOW, VMA_WAIT
 
 EVENTS = "default,vmas,vma_locks,faults,functions"
-PATIENCE = "patience=3000000"
+PATIENCE = "patience=500000"
 OPS = {
     name: number
     for number, name in enumerate(
@@ -36,7 +36,7 @@ def _options(name: str, memory: int = 0) -> str:
 def _found_then(r: Script, call: str) -> None:
     # The walk of the tree has found the VMA, vma_start_read has not locked it.
     found = r.thread("toucher").calls("mas_walk", inside="lock_vma_under_rcu")
-    with r.hold(after=found):
+    with r.hold(after=found, bound_ms=LONG):
         r.run_until(r.thread("mapper").returns(call))
 
 
@@ -89,7 +89,7 @@ def found_then_split_by_neighbour(r: Script) -> None:
 
 
 def _locked_then_waits(r: Script, place: str, wait: str = VMA_WAIT) -> None:
-    with r.hold(at=r.thread("toucher").enters(place)):
+    with r.hold(at=r.thread("toucher").enters(place), bound_ms=LONG):
         r.run_until(r.thread("mapper").enters(wait))
         r.pause(SLOW)
 
@@ -148,7 +148,7 @@ def map_pages_then_split(r: Script) -> None:
 
 def _retry_after(r: Script, call: str) -> None:
     # The first try has let go of the VMA to wait for the disk; the page is there now.
-    with r.hold(at=r.thread("toucher").enters(MMAP_LOCK)):
+    with r.hold(at=r.thread("toucher").enters(MMAP_LOCK), bound_ms=LONG):
         r.run_until(r.thread("mapper").returns(call))
 
 
