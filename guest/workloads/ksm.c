@@ -6,7 +6,11 @@
  * merged one. A store that another CPU makes meanwhile, through what its TLB has kept, must be
  * seen by that comparison, and stay; the other page must stay as it was.
  */
+#include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,6 +55,32 @@ static bool is_merged(void)
 	return text[0] != '0';
 }
 
+/* ksmd must not share a CPU with who writes: it may be held there. */
+static void pin_ksmd(void)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	cpu_set_t last;
+
+	CPU_ZERO(&last);
+	CPU_SET(thread_cpus() - 1, &last);
+	while (proc && (entry = readdir(proc))) {
+		char path[300], name[16] = "";
+		int file;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		file = open(path, O_RDONLY | O_CLOEXEC);
+		if (file < 0)
+			continue;
+		if (read(file, name, sizeof(name) - 1) > 0 && !strcmp(name, "ksmd\n") &&
+		    sched_setaffinity(atoi(entry->d_name), sizeof(last), &last))
+			die("pin ksmd");
+		close(file);
+	}
+	if (proc)
+		closedir(proc);
+}
+
 /* ksmd merges only what has not changed for a while: look for as long, so that the TLB has it. */
 static void write_late(void *argument, uint64_t iteration)
 {
@@ -87,6 +117,7 @@ static int run(const struct job *job)
 	if (madvise(stage->window, PAGES * PAGE_BYTES, MADV_MERGEABLE))
 		die("madvise(MADV_MERGEABLE)");
 	mark_range(0, stage->window, PAGES * PAGE_BYTES);
+	pin_ksmd();
 	set("sleep_millisecs", "1");
 	set("pages_to_scan", "100");
 	set("run", "1");

@@ -7,6 +7,7 @@
  * must be interrupted, because it may still walk them. And while it loads another address space,
  * with interrupts off, it answers nothing.
  */
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -44,6 +45,22 @@ static void sleeper_main(void *argument)
 	}
 }
 
+/* A process that shares nothing but the sleeper's CPU: so that CPU loads another root. */
+static pid_t start_stranger(void)
+{
+	const struct timespec nap = { .tv_nsec = NAP_NS };
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (pid == 0) {
+		thread_become("stranger", thread_observer_cpu(0));
+		for (;;)
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
+	return pid;
+}
+
 /* Until the sleeper has seen the pages. */
 static void wait_for_nap(struct stage *stage)
 {
@@ -57,6 +74,7 @@ static int run(const struct job *job)
 {
 	struct stage *stage = area_shared(sizeof(*stage));
 	size_t bytes = PAGES * PAGE_BYTES;
+	pid_t stranger = 0;
 
 	area_small_pages();
 	access_init();
@@ -64,6 +82,8 @@ static int run(const struct job *job)
 	stage->block = job_option(job, "tables") ? area_reserve(1) : area_create(1);
 	stage->window = area_window(stage->block);
 	area_map(stage->window, bytes);
+	if (job_option(job, "stranger"))
+		stranger = start_stranger();
 	mark_range(0, stage->window, bytes);
 	thread_start(&stage->sleeper, "sleeper", thread_observer_cpu(0), sleeper_main, stage);
 	for (uint64_t iteration = 1; iteration <= job->iterations; iteration++) {
@@ -77,6 +97,8 @@ static int run(const struct job *job)
 	atomic_store(&stage->stop, true);
 	thread_join(&stage->sleeper);
 	mark_unrange(0);
+	if (stranger)
+		kill(stranger, SIGKILL);
 	report(stage->refused, "refused");
 	return STATUS_OK;
 }
@@ -86,5 +108,5 @@ const struct workload lazy = {
 	.headline =
 		"munmap takes pages, or tables, away from a CPU that idles in the address space",
 	.run = run,
-	.options = { { "tables", 0, 0, 1 } },
+	.options = { { "tables", 0, 0, 1 }, { "stranger", 0, 0, 1 } },
 };
