@@ -3,7 +3,7 @@
 #ifndef SCRATCH_H
 #define SCRATCH_H
 
-/* Open it to read and write, with more open @flags. Dies when there is none. */
+/* Open it to read and write, with more open @flags. Skips the workload when there is none. */
 int scratch_open(int flags);
 
 /* Have the kernel forget what it has cached of the disk open as @file. */

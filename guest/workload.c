@@ -90,3 +90,15 @@ void die(const char *format, ...)
 		say("note %s: %s", running, text);
 	_exit(STATUS_BROKEN);
 }
+
+void skip(const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	say("note %s: %s", running, text);
+	_exit(STATUS_SKIPPED);
+}

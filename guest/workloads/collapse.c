@@ -77,7 +77,7 @@ static void allow_huge(void)
 	int file = open("/sys/kernel/mm/transparent_hugepage/enabled", O_WRONLY | O_CLOEXEC);
 
 	if (file < 0 || write(file, "madvise", 7) != 7)
-		die("huge pages cannot be switched on");
+		skip("huge pages cannot be switched on");
 	close(file);
 }
 

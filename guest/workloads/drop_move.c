@@ -141,7 +141,7 @@ const struct workload drop_move = {
 	.options = {
 		{ "pages", 1, 1, VIEW_MAX_PAGES },
 		{ "observers", 1, 1, CREW_MAX_OBSERVERS },
-		{ "by", BY_DONTUNMAP, 0, BY_LAST },
+		{ "by", BY_MREMAP, 0, BY_LAST },
 		{ "patience", 0, 0, 1000000000 },
 	},
 };

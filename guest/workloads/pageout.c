@@ -6,6 +6,7 @@
  * store through the old entry: a page must not go to the disk, nor be freed, before the flush, and
  * who changes the protection of a cleared entry must flush for reclaim. Needs swap.
  */
+#include <stdio.h>
 #include <sys/mman.h>
 
 #include "access.h"
@@ -84,11 +85,25 @@ static void unmap(struct stage *stage)
 	atomic_fetch_add(&stage->epoch, 1);
 }
 
+static bool has_swap(void)
+{
+	FILE *file = fopen("/proc/swaps", "re");
+	int lines = 0;
+
+	for (int c; file && (c = fgetc(file)) != EOF;)
+		lines += c == '\n';
+	if (file)
+		fclose(file);
+	return lines > 1;
+}
+
 static int run(const struct job *job)
 {
 	struct stage *stage = area_shared(sizeof(*stage));
 	enum op op = (enum op)job_option(job, "op");
 
+	if (!has_swap())
+		skip("there is no swap; run with --swap");
 	area_small_pages();
 	access_init();
 	thread_become("mapper", 0);

@@ -26,7 +26,7 @@ SNAPSHOTS: Final = ("auto", "off")
 # Races want many attempts. Others repeat the same long and thorough walk.
 _RACES: Final = 200
 _OPTION: Final = re.compile(r"[a-z_]+=[0-9]+")
-_ITERATIONS: Final = {"counting": 4, "churn": 50}
+_ITERATIONS: Final = {"counting": 4, "churn": 50, "collapse": 20, "ksm": 10, "direct": 50}
 
 
 @dataclass(frozen=True)
