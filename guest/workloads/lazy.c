@@ -21,7 +21,7 @@
 #include "thread.h"
 #include "workload.h"
 
-enum { PAGES = 4, NAP_NS = 100000 };
+enum { PAGES = 4, NAP_NS = 100000, PATIENCE = 200000 };
 
 struct stage {
 	char *window, *block;
@@ -61,12 +61,12 @@ static pid_t start_stranger(void)
 	return pid;
 }
 
-/* Until the sleeper has seen the pages. */
+/* Until the sleeper has seen the pages; not for ever, for somebody may hold it. */
 static void wait_for_nap(struct stage *stage)
 {
 	uint64_t before = atomic_load(&stage->naps);
 
-	while (atomic_load(&stage->naps) < before + 2)
+	for (int i = 0; i < PATIENCE && atomic_load(&stage->naps) < before + 2; i++)
 		cpu_relax();
 }
 
