@@ -132,6 +132,10 @@ def add_experiment(
         metavar="MIB",
         help="swap, on a disk of its own (default: as the load needs)",
     )
+    how.add_argument("--disk", type=number, metavar="MIB", help="a disk for workloads (none)")
+    how.add_argument(
+        "--options", metavar="KEY=N[,...]", help="options of the workloads: docs/workloads.md"
+    )
     how.add_argument(
         "--events",
         metavar="GROUP[,GROUP...]",

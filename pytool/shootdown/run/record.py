@@ -48,7 +48,7 @@ from shootdown.run.experiment import Experiment
 from shootdown.run.livestage import FLUSH_MS, Live
 from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
-from shootdown.vm import initramfs, snapshot, swap
+from shootdown.vm import disk, initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -194,15 +194,18 @@ def stays(cmdline: Sequence[str]) -> bool:
 
 def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
     mib = session.swap_of(experiment)
-    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    found = swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    if experiment.disk:
+        found += disk.qemu_args(disk.make(scratch / "disk", experiment.disk))
+    return found
 
 
 def saved(prepared: Prepared, tell: Tell) -> Prepared:
     """The same, to start from a snapshot if the experiment says so; it is made if need be."""
     if prepared.experiment.snapshot == "off":
         return prepared
-    if session.swap_of(prepared.experiment):
-        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
+    if session.swap_of(prepared.experiment) or prepared.experiment.disk:
+        raise UsageError("a guest with a disk cannot be saved by QEMU; use --snapshot off")
     found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
     return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
 

@@ -188,7 +188,11 @@ async def _run_all(guest: Guest, experiment: Experiment, session: Session, tell:
     for entry in session.workloads:
         name = entry["name"]
         work = guest.run(
-            name, experiment.iterations_of(name), experiment.seed, timeout=experiment.timeout
+            name,
+            experiment.iterations_of(name),
+            experiment.seed,
+            timeout=experiment.timeout,
+            **experiment.options_of(),
         )
         await _follow(work, entry, tell)
 
