@@ -10,12 +10,13 @@
 #include "channel.h"
 
 extern const struct workload churn, counting, counting_events, counting_tables, fork_cow, ipis,
-	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap;
+	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, pinned_fork;
 
 const struct workload *const workloads[] = {
 	&churn,		&counting,    &counting_events,	 &counting_tables,
 	&fork_cow,	&ipis,	      &madvise_dontneed, &map_fixed,
-	&mprotect_flip, &mremap_move, &munmap_remap,	 NULL,
+	&mprotect_flip, &mremap_move, &munmap_remap,	 &pinned_fork,
+	NULL,
 };
 
 static const char *running = "init";

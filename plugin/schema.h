@@ -98,6 +98,11 @@ enum sd_kind {
 	SD_KIND_PAGE_FREED = 22,
 	/* frames that user memory or a page table was in are allocated again; as PAGE_FREED */
 	SD_KIND_PAGE_ALLOCATED = 23,
+	/*
+	 * where the kernel keeps the structures of frames (struct page); a=VA of that of the frame
+	 * at PA 0, b=bytes of one
+	 */
+	SD_KIND_STRUCT_PAGES = 24,
 	/* trailer: events of one kind on this vCPU; id=kind, a=count */
 	SD_KIND_COUNT = 30,
 	/*

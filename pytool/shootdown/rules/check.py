@@ -9,6 +9,7 @@ from typing import Final
 
 from shootdown.errors import UsageError
 from shootdown.model.entries import Call
+from shootdown.model.known import Known
 from shootdown.model.listener import Listener
 from shootdown.model.lock_tally import Tally
 from shootdown.model.locks import Move
@@ -24,6 +25,7 @@ from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.feed import FAST, Feed, How
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
+from shootdown.rules.pinned_wrprotect import PinnedWrprotect
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy
 from shootdown.rules.spurious_fault import SpuriousFault
@@ -43,6 +45,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     VmaWriteUnlocked,
     DeadVmaInstall,
     SpuriousFault,
+    PinnedWrprotect,
 )
 POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
@@ -84,14 +87,21 @@ _DOUBTS: Final = (
 
 
 def check(
-    trace: Trace, policy: str = "wilcox", arch: str | None = None, how: How = FAST
+    trace: Trace,
+    policy: str = "wilcox",
+    arch: str | None = None,
+    how: How = FAST,
+    kernel: Known | None = None,
 ) -> CheckReport:
     """Check a trace by the rules; ``arch`` when the trace does not know its own.
+
+    ``kernel``: what captured words mean, where the recording says.
 
     Raises UsageError for an unknown policy or architecture.
     """
     chosen = _policy(policy)
     machine = Machine(arch or trace.arch)
+    machine.kernel = kernel or machine.kernel
     feed = Feed(trace, how)
     known, scene = feed.survey(machine.arch.name, chosen)
     rules = [rule(machine, idle=rule.idle(scene)) for rule in RULES]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import shootdown
 from shootdown.errors import ExitCode, InconclusiveError, ShootdownError
+from shootdown.model.known import known
 from shootdown.report.result import Guest, Kernel, Result
 from shootdown.rules.check import CheckReport
 from shootdown.rules.check import check as check_events
@@ -70,7 +71,11 @@ def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
         trace = Trace(run.trace)
         state = TraceState.of(trace)
         tell(f"check {sum(state.counts.values())} events")
-        report = check_events(_Known(files.experiment.arch, trace), files.experiment.policy)
+        report = check_events(
+            _Known(files.experiment.arch, trace),
+            files.experiment.policy,
+            kernel=known(files.command),
+        )
         result = _judge(base, files, state, report)
     except InconclusiveError as error:
         result = _without_trace(base, str(error))

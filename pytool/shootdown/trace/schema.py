@@ -108,6 +108,7 @@ class Kind(IntEnum):
     ENTER_MORE = 21
     PAGE_FREED = 22
     PAGE_ALLOCATED = 23
+    STRUCT_PAGES = 24
     COUNT = 30
     TRAILER = 31
 
@@ -153,6 +154,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     "frames had such a use",
     Kind.PAGE_ALLOCATED: "frames that user memory or a page table was in are allocated again; as "
     "PAGE_FREED",
+    Kind.STRUCT_PAGES: "where the kernel keeps the structures of frames (struct page); a=VA of that "
+    "of the frame at PA 0, b=bytes of one",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",
     Kind.TRAILER: "end of this file; a=records before it, b=events lost, c=tables re-read at "
     "unlink, d=slots re-read at unlink",
