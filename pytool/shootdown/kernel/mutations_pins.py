@@ -50,7 +50,9 @@ def _x86_64(facts: KernelFacts) -> Iterator[Patch]:
     for va, old in _comparisons(facts):
         if old.endswith(limit):
             new = old[: -len(limit)] + struct.pack("<I", (1 << 31) - 1)
-            yield Patch(va, old, new, f"no page looks pinned at {_COPIES}+{va - facts.va(_COPIES):#x}")
+            yield Patch(
+                va, old, new, f"no page looks pinned at {_COPIES}+{va - facts.va(_COPIES):#x}"
+            )
 
 
 def _arm64(facts: KernelFacts) -> Iterator[Patch]:

@@ -71,9 +71,7 @@ class Pinned:
     """Pins of frames that were freed all the same: an unpin was not seen, or the kernel is broken."""
 
 
-def held(
-    holds: dict[int, list[Hold]], first: int, frames: int, before: int, at: int
-) -> list[Hold]:
+def held(holds: dict[int, list[Hold]], first: int, frames: int, before: int, at: int) -> list[Hold]:
     """Holds of ``frames`` frames that began before the number ``before`` and last beyond ``at``."""
     wanted: Iterable[int] = range(first, first + frames)
     if frames > _FEW:
