@@ -68,7 +68,7 @@ class Pinned:
     pins: dict[int, list[Hold]] = field(default_factory=dict)
     gets: dict[int, list[Hold]] = field(default_factory=dict)
     freed: int = 0
-    """Pins of frames that were freed all the same: an unpin was not seen, or the kernel is broken."""
+    """Pins of frames that were freed all the same: the unpin was not seen."""
 
 
 def held(holds: dict[int, list[Hold]], first: int, frames: int, before: int, at: int) -> list[Hold]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, Final
 
 from shootdown.model import pinned
@@ -131,11 +133,11 @@ Not judged:
         """Fork has taken the right to write from an entry of the parent."""
         mm = self.machine.mm(root)
         if mm not in self._odd:
-            self._report(root, event, "fork", (), _SEQ)
+            self._report(root, event, "fork", _SEQ)
         holds = self._pins(event.b, event)
         if holds:
             self.exercised()
-            self._report(root, event, "fork", holds, _COPY)
+            self._report(root, event, "fork", _COPY, holds=holds)
             return
         for hold in self._holds(self._held.gets, event.b, event)[:1]:
             self._told["get write-protected"] += 1
@@ -147,9 +149,9 @@ Not judged:
         leaf = self.machine.space.walk(self.machine.tlb.root(event.cpu), event.d)
         if leaf is None or leaf.slot == event.a or leaf.level != event.level:
             return
-        if "write" in self.machine.arch.mmu.permits(leaf.entry, leaf.level):
-            if self._pins(leaf.entry, event):
-                self.exercised()
+        writable = "write" in self.machine.arch.mmu.permits(leaf.entry, leaf.level)
+        if writable and self._pins(leaf.entry, event):
+            self.exercised()
 
     def _merged(self, root: int, event: Event) -> None:
         """KSM has cleared an entry of a pinned page, and writes it anew."""
@@ -158,7 +160,7 @@ Not judged:
         mmu, level = self.machine.arch.mmu, event.level
         moved = mmu.target(before, level) != mmu.target(event.c, level)
         if holds and (moved or self._narrowed(before, event)):
-            self._report(root, event, "KSM", holds, _BACK, before)
+            self._report(root, event, "KSM", _BACK, holds=holds, before=before)
 
     def _follow(self, event: Event) -> None:
         """The owner's next entry for a page that somebody only has a reference of."""
@@ -177,7 +179,7 @@ Not judged:
             and "write" not in mmu.permits(event.c, level)
         )
 
-    def _inside(self, functions: set[int], event: Event) -> bool:
+    def _inside(self, functions: AbstractSet[int], event: Event) -> bool:
         return not functions.isdisjoint(self.machine.calls.of(event.cpu))
 
     def _pins(self, entry: int, event: Event, before: int = 0) -> list[Hold]:
@@ -198,8 +200,9 @@ Not judged:
         root: int,
         event: Event,
         operation: str,
-        holds: tuple[Hold, ...] | list[Hold],
         missing: str,
+        *,
+        holds: Sequence[Hold] = (),
         before: int = 0,
     ) -> None:
         pa = self.machine.arch.mmu.target(before or event.b, event.level)

@@ -154,8 +154,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     "frames had such a use",
     Kind.PAGE_ALLOCATED: "frames that user memory or a page table was in are allocated again; as "
     "PAGE_FREED",
-    Kind.STRUCT_PAGES: "where the kernel keeps the structures of frames (struct page); a=VA of that "
-    "of the frame at PA 0, b=bytes of one",
+    Kind.STRUCT_PAGES: "where the kernel keeps the structures of frames (struct page); a=VA of "
+    "that of the frame at PA 0, b=bytes of one",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",
     Kind.TRAILER: "end of this file; a=records before it, b=events lost, c=tables re-read at "
     "unlink, d=slots re-read at unlink",
