@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator
 from typing import Final
 
-from shootdown.errors import InfraError
-from shootdown.kernel import disassembler
 from shootdown.kernel.facts import KernelFacts
+from shootdown.kernel.mutation_text import body, refuse
 from shootdown.kernel.mutations import Patch
 
-_BIAS: Final = 1024
-"""include/linux/mm.h: GUP_PIN_COUNTING_BIAS, what one pin adds to the references of a page."""
-_COPIES: Final = "copy_page_range"
+_LIMIT: Final = 1023
+"""One less than GUP_PIN_COUNTING_BIAS of include/linux/mm.h, what a pin adds to the references."""
+_LOTS: Final = (1 << 31) - 1
 _SHIFTED: Final = 1 << 22 | 0xFFF << 10
-"""arm64, add and subtract with an immediate: 12 bits of it, all set, and shifted up by 12."""
+"""arm64, comparison with an immediate: 12 bits of it, all set, and shifted up by 12."""
 
 
 def fork_ignores_pins(facts: KernelFacts) -> list[Patch]:
@@ -27,42 +24,20 @@ def fork_ignores_pins(facts: KernelFacts) -> list[Patch]:
 
     Raises InfraError when the kernel's text does not have what is to be changed.
     """
-    patches = list(_THRESHOLD[facts.arch](facts))
-    if not patches:
-        raise InfraError(
-            f"{_COPIES}() of {facts.release} does not look for pins; "
-            "this kernel's text cannot be changed that way."
+    patches = [
+        Patch(
+            one.va, one.code, _never(facts.arch, one.code), f"no page looks pinned at {one.where}"
         )
+        for one in body(facts, ("copy_page_range",))
+        if one.name == "cmp" and one.operands.endswith(f"{_LIMIT:#x}")
+    ]
+    if not patches:
+        raise refuse(facts, "copy_page_range()")
     return patches
 
 
-def _comparisons(facts: KernelFacts) -> Iterator[tuple[int, bytes]]:
-    """Where the function compares something with the bias less one, and the instruction."""
-    va = facts.va(_COPIES)
-    data = facts.image.read(va, facts.symbols.next_after(va) - va)
-    for found in disassembler.engine(facts.arch, skipdata=True).disasm(data, va):
-        if found.mnemonic == "cmp" and found.op_str.endswith(f"{_BIAS - 1:#x}"):
-            yield found.address, bytes(found.bytes)
-
-
-def _x86_64(facts: KernelFacts) -> Iterator[Patch]:
-    limit = struct.pack("<I", _BIAS - 1)
-    for va, old in _comparisons(facts):
-        if old.endswith(limit):
-            new = old[: -len(limit)] + struct.pack("<I", (1 << 31) - 1)
-            yield Patch(
-                va, old, new, f"no page looks pinned at {_COPIES}+{va - facts.va(_COPIES):#x}"
-            )
-
-
-def _arm64(facts: KernelFacts) -> Iterator[Patch]:
-    for va, old in _comparisons(facts):
-        word = struct.unpack("<I", old)[0]
-        new = struct.pack("<I", word | _SHIFTED)
-        yield Patch(va, old, new, f"no page looks pinned at {_COPIES}+{va - facts.va(_COPIES):#x}")
-
-
-_THRESHOLD: Final[dict[str, Callable[[KernelFacts], Iterator[Patch]]]] = {
-    "x86_64": _x86_64,
-    "arm64": _arm64,
-}
+def _never(arch: str, code: bytes) -> bytes:
+    """The same comparison with a number that is never reached."""
+    if arch == "arm64":
+        return (int.from_bytes(code, "little") | _SHIFTED).to_bytes(4, "little")
+    return code[:-4] + _LOTS.to_bytes(4, "little")
