@@ -25,6 +25,7 @@ from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.feed import FAST, Feed, How
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
+from shootdown.rules.lock_evidence import with_locks
 from shootdown.rules.pinned_wrprotect import PinnedWrprotect
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy
@@ -110,7 +111,7 @@ def check(
         machine.listen(listener)
     history = feed.run(machine, known)
     meter.finish()
-    reports = {rule.id: rule.report() for rule in rules}
+    reports = with_locks({rule.id: rule.report() for rule in rules}, feed)
     return CheckReport(
         arch=machine.arch.name,
         policy=chosen,
