@@ -78,6 +78,15 @@ def add_mutate(parser: Parser) -> None:
     )
 
 
+def add_snapshot(parser: Parser) -> None:
+    """What a guest starts from."""
+    parser.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
+    )
+
+
 def add_effort(parser: Parser) -> None:
     """How long and how random."""
     parser.add_argument(
@@ -139,11 +148,7 @@ def add_experiment(
     how.add_argument(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
-    how.add_argument(
-        "--snapshot",
-        metavar="auto|off",
-        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
-    )
+    add_snapshot(how)
     how.add_argument(
         "--no-plugin",
         dest="plugin",

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=options.number, metavar="N", help=text)
     options.add_profile(parser)
     options.add_mutate(parser)
+    options.add_snapshot(parser)
     parser.add_argument("--append", metavar="ARGS", help="more kernel arguments")
     options.add_policy(parser)
     parser.add_argument(

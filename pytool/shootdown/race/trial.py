@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
-from shootdown.errors import ShootdownError, UsageError
+from shootdown.errors import ShootdownError
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel.cache import cache_root
 from shootdown.race import plan_file, surveys
@@ -60,11 +60,10 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
     )
     record.validate(experiment)
     arch = record.configured(experiment)
-    if not record.stays((*arch.machine.cmdline, *experiment.append.split())):
-        raise UsageError("races need a kernel that runs where it was linked; leave out kaslr")
     facts = kernel_facts.load(source.image(experiment.kernel, arch, cache_root()), cache_root())
     known = surveys.get(experiment, facts, tell) if needs_survey(plan) else None
-    target = Target(arch, facts, known)
+    stays = record.stays((*arch.machine.cmdline, *experiment.append.split()))
+    target = Target(arch, facts, known, stays)
     traps = {point: resolve(point, facts, target.spec, known) for point in plan.points()}
     return Staged(plan, experiment, target, traps)
 
@@ -73,7 +72,7 @@ def command_line(call: str, experiment: Experiment, seed: int) -> str:
     """The line that repeats one trial; ``call`` is what ``race.find`` finds the race by."""
     default = Experiment(experiment.arch)
     words = ["shootdown", "race", call, "--arch", experiment.arch, "--seed", str(seed)]
-    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy"):
+    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy", "snapshot"):
         value = getattr(experiment, name)
         if value != getattr(default, name):
             words += [f"--{name}", str(value)]
