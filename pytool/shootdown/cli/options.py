@@ -229,13 +229,13 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     return replace(
         value,
         arch=arch.get(value.arch).name,
-        kernel=_absolute(value.kernel),
-        rootfs=_absolute(value.rootfs),
+        kernel=absolute(value.kernel),
+        rootfs=absolute(value.rootfs),
     )
 
 
-def _absolute(path: str) -> str:
-    # A plan must mean the same in another directory. What is no path here is left as it is.
+def absolute(path: str) -> str:
+    """A path that means the same in another directory; what is no path here is left as it is."""
     found = Path(path).expanduser()
     return str(found.resolve()) if path and found.exists() else path
 

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
-from shootdown.errors import ShootdownError
+from shootdown.errors import ExitCode, ShootdownError
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel.cache import cache_root
-from shootdown.race import plan_file, surveys
+from shootdown.race import finding, plan_file, surveys
 from shootdown.race.director import Director
+from shootdown.race.finding import Finding, expected_of
 from shootdown.race.points import Plan, Point
 from shootdown.race.resolve import Traps, needs_survey, places, resolve
 from shootdown.race.stage import Target, open_stage
@@ -104,6 +105,24 @@ def trial(
     except ShootdownError as error:
         reportstage.write(run, checkstage.failed(run, error))
         raise
+    result = _judged(run, tell)
+    if result.exit_code == ExitCode.VIOLATION:
+        saved = Finding(staged.plan, experiment, expected_of(result.violations))
+        finding.save(saved, run.path / finding.NAME)
+    return result
+
+
+def plain(experiment: Experiment, run: RunDir, tell: Tell) -> Result:
+    """A trial without holds: the experiment, undisturbed. Raises what ``trial`` raises."""
+    try:
+        record.record(experiment, run, tell)
+    except ShootdownError as error:
+        reportstage.write(run, checkstage.failed(run, error))
+        raise
+    return _judged(run, tell)
+
+
+def _judged(run: RunDir, tell: Tell) -> Result:
     result = checkstage.check(run, tell)
     reportstage.write(run, result)
     return result

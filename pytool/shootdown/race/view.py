@@ -151,12 +151,13 @@ def open_view(
     facts: KernelFacts,
     arch: Arch,
     spec: Spec,
+    *,
     slide: int = 0,
 ) -> View:
     """The view through the first of ``roots`` (root registers) that shows this kernel.
 
-    ``slide``: bytes that KASLR has added to the VAs of its image. Raises InfraError when none does: the guest runs another kernel, or when the kernel's symbols
-    and types lack something.
+    ``slide``: bytes that KASLR has added to the VAs of its image. Raises InfraError when none does:
+    the guest runs another kernel, or when the kernel's symbols and types lack something.
     """
     for levels, slots in _FORMS:
         mmu = arch.mmu.for_levels(levels)
