@@ -74,7 +74,9 @@ def add_profile(parser: Parser) -> None:
 def add_mutate(parser: Parser) -> None:
     """What is broken on purpose."""
     parser.add_argument(
-        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+        "--mutate",
+        metavar="NAME",
+        help="change the kernel's text at run time: no-flush, ... (docs/planted.md)",
     )
 
 
