@@ -14,7 +14,7 @@ from shootdown.kernel import mutations_flush_arm64 as arm64
 from shootdown.kernel import mutations_flush_x86_64 as x86_64
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import Patch
-from shootdown.kernel.mutations_text import functions, needed, without_calls
+from shootdown.kernel.mutations_text import dropped, functions, needed, without_calls
 
 Mutation = Callable[[KernelFacts], Sequence[Patch]]
 
@@ -23,8 +23,10 @@ _FORK: Final = "dup_mmap|dup_mm|copy_mm|copy_process"
 
 
 def mprotect_no_flush(facts: KernelFacts) -> list[Patch]:
-    """mprotect flushes nothing (mm/mprotect.c: change_protection and what is inlined there)."""
-    return without_calls(facts, _FLUSHERS, "change_protection", through="tlb_flush_mmu_tlbonly")
+    """mprotect flushes nothing (mm/mprotect.c: do_mprotect_pkey, change_protection)."""
+    finish = without_calls(facts, "tlb_finish_mmu", "do_mprotect_pkey")
+    starts = functions(facts, "change_protection")
+    return finish + dropped(facts, _FLUSHERS, starts)  # the latter of a VMA, where not gathered
 
 
 def fork_no_flush(facts: KernelFacts) -> list[Patch]:
@@ -33,7 +35,10 @@ def fork_no_flush(facts: KernelFacts) -> list[Patch]:
 
 
 def madvise_no_flush(facts: KernelFacts) -> list[Patch]:
-    """madvise(MADV_DONTNEED) neither flushes nor frees the pages (mm/madvise.c, mm/memory.c)."""
+    """madvise(MADV_DONTNEED) neither flushes nor frees the pages (mm/madvise.c, mm/memory.c).
+
+    Not where tlb_end_vma() flushes, as on arm64: that is done for munmap as well.
+    """
     return without_calls(facts, "tlb_finish_mmu", "zap_page_range_single|do_madvise|vector_madvise")
 
 
@@ -56,7 +61,7 @@ _FORK_NO_FLUSH: Final[Mapping[str, Callable[[KernelFacts], list[Patch]]]] = {
 FLUSHES: Final[Mapping[str, Mutation]] = {
     "mprotect-no-flush": mprotect_no_flush,
     "fork-no-flush": fork_no_flush,
-    "madvise-no-flush": madvise_no_flush,
+    "madvise-no-flush": _for(x86_64=madvise_no_flush),
     "local-flush": _for(x86_64=x86_64.local_flush, arm64=arm64.local_flush),
     "flush-no-wait": _for(x86_64=x86_64.flush_no_wait, arm64=arm64.flush_no_wait),
     "first-page-only": _for(x86_64=x86_64.first_page_only),

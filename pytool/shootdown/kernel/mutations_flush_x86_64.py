@@ -18,22 +18,38 @@ def local_flush(facts: KernelFacts) -> list[Patch]:
     """``flush_tlb_mm_range`` never finds another CPU to interrupt, and flushes its own alone.
 
     The jump that leaves the loop of cpumask_any_but(), around ``_find_next_bit``, with another CPU
-    is not taken.
+    goes to where it ends without one.
     """
     patches = []
     for start in functions(facts, "flush_tlb_mm_range"):
         steps = body(facts, start)
-        for at, step in enumerate(steps[2:], 2):
-            loops = step.mnemonic in ("jb", "ja") and start <= (target(step) or 0) < step.va
-            bits = any(_calls(facts, s.operands, "_find_next_bit") for s in steps[at - 4 : at])
-            if loops and bits:
-                compare = next(n for n, s in enumerate(steps) if s.va == target(step))
-                leave = steps[compare + 1]
+        for at, step in enumerate(steps[4:], 4):
+            back = target(step)
+            loops = step.mnemonic in ("jb", "ja") and back is not None and start <= back < step.va
+            if loops and any(
+                _calls(facts, s.operands, "_find_next_bit") for s in steps[at - 4 : at]
+            ):
+                leave = steps[next(n for n, s in enumerate(steps) if s.va == back) + 1]
                 if leave.mnemonic == "jne":
-                    nops = b"\x90" * len(leave.data)
                     why = f"no CPU to interrupt at {place(facts, leave.va)}"
-                    patches.append(Patch(leave.va, leave.data, nops, why))
+                    patches.append(_goes(leave, _without(steps[at + 1 :]), why))
     return needed(facts, patches, "loop over mm_cpumask in flush_tlb_mm_range")
+
+
+def _without(behind: list[Instruction]) -> int:
+    """Where the loop ends without another CPU: behind it, or past a look whether there was one."""
+    first, second = behind[:2]
+    if first.mnemonic == "cmp" and second.mnemonic == "jae":
+        return target(second) or second.va
+    return first.va
+
+
+def _goes(jump: Instruction, va: int, why: str) -> Patch:
+    """The conditional jump, if taken, goes to ``va``."""
+    wide = 4 if jump.data[:1] == _JCC_NEAR else 1
+    distance = va - jump.va - len(jump.data)
+    new = jump.data[:-wide] + distance.to_bytes(wide, "little", signed=True)
+    return Patch(jump.va, jump.data, new, why)
 
 
 def flush_no_wait(facts: KernelFacts) -> list[Patch]:

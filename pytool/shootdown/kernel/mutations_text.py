@@ -36,26 +36,28 @@ def body(facts: KernelFacts, va: int) -> list[Instruction]:
     return scan.function(facts, va)
 
 
-def without_calls(
-    facts: KernelFacts, callees: str, callers: str, *, through: str = ""
-) -> list[Patch]:
+def without_calls(facts: KernelFacts, callees: str, callers: str) -> list[Patch]:
     """Calls of ``callees`` by ``callers`` (patterns of names) become NOPs.
 
-    ``through``: helpers that are looked into as well, where a caller calls them. Raises InfraError
-    when there is no such call: then it was inlined.
+    Raises InfraError when there is no such call: then it was inlined.
     """
+    found = dropped(facts, callees, functions(facts, callers))
+    return needed(facts, found, f"call of {callees} in {callers}")
+
+
+def dropped(facts: KernelFacts, callees: str, starts: Iterable[int]) -> list[Patch]:
+    """Calls of ``callees`` in the functions at ``starts`` become NOPs, if there are any."""
     wanted = set(functions(facts, callees))
-    helpers = set(functions(facts, through)) if through else set()
-    starts = dict.fromkeys(functions(facts, callers))
-    for start in list(starts):
-        starts |= dict.fromkeys(t for _, t in calls(facts, start) if t in helpers)
-    patches = [
-        Patch(step.va, step.data, NOPS[facts.arch], f"no call of {_name(facts, target)} at {_at}")
+    return [
+        Patch(step.va, step.data, NOPS[facts.arch], _without(facts, step.va, called))
         for start in starts
-        for step, target in calls(facts, start)
-        if target in wanted and (_at := place(facts, step.va))
+        for step, called in calls(facts, start)
+        if called in wanted
     ]
-    return needed(facts, patches, f"call of {callees} in {callers}")
+
+
+def _without(facts: KernelFacts, va: int, called: int) -> str:
+    return f"no call of {facts.symbols.at(called)[0]} at {place(facts, va)}"
 
 
 def calls(facts: KernelFacts, start: int) -> Iterator[tuple[Instruction, int]]:
@@ -84,10 +86,6 @@ def place(facts: KernelFacts, va: int) -> str:
 def target(step: Instruction) -> int | None:
     """Where a direct jump goes; None for any other instruction."""
     return _number(step.operands)
-
-
-def _name(facts: KernelFacts, va: int) -> str:
-    return facts.symbols.at(va)[0]
 
 
 def _number(operands: str) -> int | None:
