@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest check-guest-full test lint bench matrix kernels plugin guest clean
+.PHONY: help setup check-guest check-guest-full test lint bench matrix race-table kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -19,6 +19,8 @@ help:
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
+	@echo 'make race-table  how often planted races are found; writes docs/planted.md (hours)'
+	@echo '                   [N=trials] [BUG=name] [ARCH=...] [METHOD=plain|scripted|...]'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
@@ -88,6 +90,10 @@ bench: setup $(BUILT)
 
 matrix: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.matrix
+
+race-table: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.races $(if $(N),-n $(N)) $(call option,BUG,bug) \
+		$(call option,ARCH,arch) $(call option,METHOD,method)
 
 kernels: setup
 	@images/setup/packages kernel

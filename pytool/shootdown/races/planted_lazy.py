@@ -10,11 +10,11 @@ from __future__ import annotations
 from shootdown.race import Script, race
 
 ITERATIONS = 4
-ASLEEP_MS = 5
+ASLEEP_MS = 30
 """In which a thread that cannot have a lock is asleep, and its CPU idle."""
 
 
-@race(workload="map_fixed", arch=("x86_64",), iterations=ITERATIONS)
+@race(workload="map_fixed", arch=("x86_64",), repeat=2, iterations=ITERATIONS)
 def reader_sleeps_through_flush(r: Script) -> None:
     """An observer sleeps for the mmap lock while the pages go that its CPU has translations of."""
     reader = r.thread("observer*")
