@@ -19,7 +19,7 @@ help:
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
-	@echo 'make race-table  how often planted races are found; writes docs/planted.md (hours)'
+	@echo 'make race-table    how often planted races are found; writes docs/planted.md (hours)'
 	@echo '                   [N=trials] [BUG=name] [ARCH=...] [METHOD=plain|scripted|...]'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'

@@ -121,6 +121,7 @@ PLANTED: Final = (
         "mprotect",
         "the flush of others is not waited for",
         "planted_wait::mprotect_goes_on",
+        arch=X86_64,
     ),
     _mutated(
         "flush-no-wait",

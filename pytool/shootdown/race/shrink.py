@@ -44,8 +44,9 @@ def shrink(finding: Finding, count: int, out: Path, tell: Tell, *, tries: int = 
     if finding.plan is None:
         raise UsageError("the finding has no holds, so there is nothing to shrink")
     tried = 0
+    player = Player(finding.experiment, _silent)
     for attempt in range(_ROUNDS):
-        search = _Search(finding, tries << attempt, tell)
+        search = Search(finding, _in_scratch(player, finding), tries << attempt, tell)
         plan = search.run()
         tried += search.tried
         small = replace(finding, plan=plan)
@@ -58,20 +59,37 @@ def shrink(finding: Finding, count: int, out: Path, tell: Tell, *, tries: int = 
     return Shrunk(small, verified, tried)
 
 
-class _Search:
-    # One descent from a plan to one of which no part can be left out.
+Play = Callable[[Plan | None, int], Seen]
+"""One trial of a plan, with a seed."""
 
-    def __init__(self, finding: Finding, tries: int, tell: Tell) -> None:
+
+def _in_scratch(player: Player, finding: Finding) -> Play:
+    def play(plan: Plan | None, seed: int) -> Seen:
+        with tempfile.TemporaryDirectory(prefix="shootdown-shrink-") as scratch:
+            run = directory.create(Path(scratch) / "run", trial.ROOM_BYTES)
+            return player.play(plan, run, finding.expected[0], seed)
+
+    return play
+
+
+class Search:
+    """One descent from a plan to one of which no part can be left out."""
+
+    def __init__(self, finding: Finding, play: Play, tries: int, tell: Tell) -> None:
         self._finding = finding
         self._tries = tries
         self._tell = tell
-        self._player = Player(finding.experiment, _silent)
+        self._play = play
         self._refused: set[Plan | None] = set()
         self.tried = 0
         self.reliable = True
         """Whether the finding came back each time as it is."""
 
     def run(self) -> Plan | None:
+        """The smallest plan that was found; None when no hold is needed.
+
+        Raises NotReproducedError when the finding does not come back as it is.
+        """
         best = self._finding.plan
         assert best is not None
         seen = self._begin(best)
@@ -126,9 +144,7 @@ class _Search:
     def _trial(self, plan: Plan | None) -> Seen:
         seed = self._finding.experiment.seed + self.tried
         self.tried += 1
-        with tempfile.TemporaryDirectory(prefix="shootdown-shrink-") as scratch:
-            run = directory.create(Path(scratch) / "run", trial.ROOM_BYTES)
-            one = self._player.play(plan, run, self._finding.expected[0], seed)
+        one = self._play(plan, seed)
         self._tell(f"trial {self.tried}: {'yes' if one.same else 'no'}")
         return one
 
