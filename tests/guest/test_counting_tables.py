@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from shootdown.trace.schema import Kind, Use, Watch
 from shootdown.trace.types import Events
 
 from .conftest import Record, Recording
+from .edited import Edited
 
 pytestmark = pytest.mark.guest
 
@@ -42,17 +44,6 @@ def guests(*threads: str) -> list[object]:
 
 
 @dataclass
-class Edited:
-    """A trace with other events."""
-
-    arch: str
-    changed: Events
-
-    def events(self) -> Events:
-        return self.changed
-
-
-@dataclass
 class Counted:
     recording: Recording
 
@@ -65,18 +56,17 @@ class Counted:
         return [phase for phase in found if phase.iteration]
 
 
+def counting(recording: Record, **guest: Any) -> Counted:
+    """What the workload did in a guest, given by the fields of ``Experiment``."""
+    return Counted(
+        recording(workloads="counting_tables", iterations=ITERATIONS, events=EVENTS, **guest)
+    )
+
+
 @pytest.fixture(scope="session", params=guests("multi", "single"))
 def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
     arch, thread, kernel = request.param
-    made = recording(
-        arch=arch,
-        thread=thread,
-        kernel=kernel,
-        workloads="counting_tables",
-        iterations=ITERATIONS,
-        events=EVENTS,
-    )
-    return Counted(made)
+    return counting(recording, arch=arch, thread=thread, kernel=kernel)
 
 
 def test_nothing_was_lost(counted: Counted) -> None:
