@@ -130,7 +130,9 @@ class Group:
     @property
     def members(self) -> tuple[str, ...]:
         """Members to look up in the kernel's types."""
-        names = [name for word in self.words for name in (word.member, word.via, word.narrow) if name]
+        names = [
+            name for word in self.words for name in (word.member, word.via, word.narrow) if name
+        ]
         names += [word.member for word in self.percpu]
         names += [traced.embedded for traced in self.functions if traced.embedded]
         names += [member for traced in self.functions for _, member in traced.reads]
