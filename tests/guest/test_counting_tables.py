@@ -121,8 +121,8 @@ def test_no_frame_is_mapped_while_it_is_free(counted: Counted) -> None:
 
 def test_every_allocation_follows_a_free(counted: Counted) -> None:
     """Over the whole run; one free of a frame that was allocated again less is noticed."""
-    events = counted.recording.events
-    assert pages.unpaired(events) == []
+    events, mmu = counted.recording.events, counted.recording.arch.mmu
+    assert pages.unpaired(events, mmu) == []
     lives = pages.read(events)
     again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER)]
     alone = events[events["kind"] == Kind.PAGE_ALLOCATED]
@@ -130,7 +130,7 @@ def test_every_allocation_follows_a_free(counted: Counted) -> None:
     chosen = np.intersect1d(again, lives["freed"][single])
     assert len(chosen) > 100
     for seq in chosen[:: len(chosen) // 10].tolist():
-        assert pages.unpaired(events[events["seq"] != seq])
+        assert pages.unpaired(events[events["seq"] != seq], mmu)
 
 
 def test_no_table_is_freed_under_a_walk(counted: Counted) -> None:
@@ -229,6 +229,6 @@ def test_churn_keeps_to_the_locks_and_the_allocator(churned: Recording) -> None:
     assert report.coverage["ptl:broken"] == 0
     lives = pages.read(events)
     assert lives["frames"].max() == 512
-    assert pages.unpaired(events) == []
+    assert pages.unpaired(events, mmu) == []
     assert pages.mapped_while_free(events, lives, mmu) == []
     assert walkers.walked_while_freed(walkers.walks(events), walkers.frees(events)) == []

@@ -146,7 +146,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     reads = [_read(facts, registers, at, member) for at, member in traced.reads]
     captures = (stack, *registers.arguments[: traced.arguments], *reads)
-    yield _probe(places.entry, number, "enter", *entry, *captures) + f"  # {traced.function.name}"
+    for va in (places.entry, *places.also):
+        yield _probe(va, number, "enter", *entry, *captures) + f"  # {traced.function.name}"
     for va in places.returns:
         yield _probe(va, number, "exit", *leave, stack, result)
     for va in places.tails:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
 from shootdown.model.pagetables import PAGE_SIZE, span_of
-from shootdown.trace.schema import Kind
+from shootdown.trace.schema import Kind, Use
 from shootdown.trace.types import Events
 
 NEVER: Final = np.iinfo(np.uint64).max
@@ -63,13 +63,15 @@ def read(events: Events) -> Lives:
     return lives[np.argsort(lives["freed"], kind="stable")]
 
 
-def unpaired(events: Events) -> list[int]:
+def unpaired(events: Events, mmu: Mmu) -> list[int]:
     """Numbers of events that say that one before them was missed.
 
     An allocation of a frame that was in use and not freed, and a free of one that is free already;
     only of single frames, and not behind a block of which only some frames were in use: it is not
-    said which. None in a trace in which every free was seen, and every allocation of a frame that
-    is freed again.
+    said which. Nor the first allocation of a frame that no user slot has mapped since anybody was
+    in user mode: while the kernel boots, mm/debug_vm_pgtable.c maps memory that is not its own.
+    None in a trace in which every free was seen, and every allocation of a frame that is freed
+    again.
     """
     rows = _frames(events[np.isin(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
@@ -78,8 +80,29 @@ def unpaired(events: Events) -> list[int]:
     after_free[1:] = (rows["a"][1:] == rows["a"][:-1]) & freed[:-1]
     known = np.ones(len(rows), np.bool_)
     known[1:] = (rows["a"][1:] != rows["a"][:-1]) | (rows["b"] == rows["d"])[:-1]
-    missed: list[int] = rows["seq"][(rows["b"] == 1) & known & (after_free == freed)].tolist()
+    wrong = (rows["b"] == 1) & known & (after_free == freed)
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = rows["a"][1:] != rows["a"][:-1]
+    lone = np.flatnonzero(wrong & first & ~freed & (rows["c"] == Use.LEAF))
+    wrong[lone[~_mapped_before(events, rows[lone], mmu)]] = False
+    missed: list[int] = rows["seq"][wrong].tolist()
     return sorted(missed)
+
+
+def _mapped_before(events: Events, rows: Events, mmu: Mmu) -> npt.NDArray[np.bool_]:
+    """Whether a user slot came to map the frame of a record, after the first return to user mode.
+
+    Always in a trace without such a return.
+    """
+    returns = events["seq"][events["kind"] == Kind.RET_USER]
+    if not len(returns):
+        return np.ones(len(rows), np.bool_)
+    user = events["d"] >> np.uint64(63) == 0
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & user & (events["seq"] > returns[0])]
+    firsts, ends = _targets(stores, mmu)
+    pairs = zip(rows["a"], rows["seq"], strict=True)
+    found = [np.any((firsts <= pa) & (pa < ends) & (stores["seq"] < seq)) for pa, seq in pairs]
+    return np.array(found, np.bool_)
 
 
 def _frames(records: Events) -> Events:
