@@ -124,7 +124,11 @@ def test_every_allocation_follows_a_free(counted: Counted) -> None:
     events, mmu = counted.recording.events, counted.recording.arch.mmu
     assert pages.unpaired(events, mmu) == []
     lives = pages.read(events)
-    again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER)]
+    since: dict[int, int] = {}
+    for pa, seq in zip(*(column.tolist() for column in pages.mapped(events, mmu)), strict=True):
+        since.setdefault(pa, seq)
+    used = [since.get(life["pa"], pages.NEVER) < life["freed"] for life in lives]
+    again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER) & used]
     alone = events[events["kind"] == Kind.PAGE_ALLOCATED]
     single = np.isin(lives["allocated"], alone["seq"][alone["b"] == 1])
     chosen = np.intersect1d(again, lives["freed"][single])

@@ -41,6 +41,8 @@ LIFE: Final = np.dtype(
 is NEVER while the frame stays free."""
 
 Lives = npt.NDArray[np.void]
+_GIGANTIC: Final = 3
+"""The level at which an entry maps 1 GiB."""
 _KINDS: Final = (Kind.PAGE_FREED, Kind.PAGE_ALLOCATED)
 
 
@@ -68,10 +70,9 @@ def unpaired(events: Events, mmu: Mmu) -> list[int]:
 
     An allocation of a frame that was in use and not freed, and a free of one that is free already;
     only of single frames, and not behind a block of which only some frames were in use: it is not
-    said which. Nor the first allocation of a frame that no user slot has mapped since anybody was
-    in user mode: while the kernel boots, mm/debug_vm_pgtable.c maps memory that is not its own.
-    None in a trace in which every free was seen, and every allocation of a frame that is freed
-    again.
+    said which. Nor the first allocation of a frame that was only ever part of a 1 GiB page: while
+    the kernel boots, mm/debug_vm_pgtable.c maps all memory around its text. None in a trace in
+    which every free was seen, and every allocation of a frame that is freed again.
     """
     rows = _frames(events[np.isin(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
@@ -84,25 +85,21 @@ def unpaired(events: Events, mmu: Mmu) -> list[int]:
     first = np.ones(len(rows), np.bool_)
     first[1:] = rows["a"][1:] != rows["a"][:-1]
     lone = np.flatnonzero(wrong & first & ~freed & (rows["c"] == Use.LEAF))
-    wrong[lone[~_mapped_before(events, rows[lone], mmu)]] = False
+    wrong[lone[_only_gigantic(events, rows[lone], mmu)]] = False
     missed: list[int] = rows["seq"][wrong].tolist()
     return sorted(missed)
 
 
-def _mapped_before(events: Events, rows: Events, mmu: Mmu) -> npt.NDArray[np.bool_]:
-    """Whether a user slot came to map the frame of a record, after the first return to user mode.
-
-    Always in a trace without such a return.
-    """
-    returns = events["seq"][events["kind"] == Kind.RET_USER]
-    if not len(returns):
-        return np.ones(len(rows), np.bool_)
+def _only_gigantic(events: Events, rows: Events, mmu: Mmu) -> npt.NDArray[np.bool_]:
+    """Whether the frame of a record was mapped before as part of a 1 GiB page, and never else."""
     user = events["d"] >> np.uint64(63) == 0
-    stores = events[(events["kind"] == Kind.PTE_WRITE) & user & (events["seq"] > returns[0])]
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & user]
     firsts, ends = _targets(stores, mmu)
-    pairs = zip(rows["a"], rows["seq"], strict=True)
-    found = [np.any((firsts <= pa) & (pa < ends) & (stores["seq"] < seq)) for pa, seq in pairs]
-    return np.array(found, np.bool_)
+    found = np.zeros(len(rows), np.bool_)
+    for at, (pa, seq) in enumerate(zip(rows["a"], rows["seq"], strict=True)):
+        levels = stores["level"][(firsts <= pa) & (pa < ends) & (stores["seq"] < seq)]
+        found[at] = len(levels) and np.all(levels == _GIGANTIC)
+    return found
 
 
 def _frames(records: Events) -> Events:
