@@ -56,6 +56,7 @@ class Machine(Speaker):
         self._linear = 0
         self._since: dict[int, int] = {}
         self._selection = stream.Selection(())
+        self._loud: frozenset[int] = frozenset()
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -100,6 +101,7 @@ class Machine(Speaker):
         self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
         self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self._loud = self.functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
 
@@ -287,8 +289,12 @@ class Machine(Speaker):
 
     def _enter(self, event: Event) -> None:
         self.calls.enter(event.cpu, event.id, event.a)
+        if event.id in self._loud:
+            self._tell("called", event)
 
     def _leave(self, event: Event) -> None:
+        if event.id in self._loud:
+            self._tell("left", event)
         self.calls.leave(event.cpu, event.id, event.a)
 
     def _return(self, event: Event) -> None:
@@ -301,7 +307,10 @@ class Machine(Speaker):
 
     def _watch(self, event: Event) -> None:
         if event.id == Watch.MM_PGD and event.c:
-            self._mm_of[event.c - self._linear & (1 << 64) - 1] = event.d
+            root = event.c - self._linear & (1 << 64) - 1
+            if event.kind == Kind.WATCH or root not in self._mm_of:
+                # A child's mm_struct begins as a copy of its parent's (kernel/fork.c, dup_mm()).
+                self._mm_of[root] = event.d
         else:
             self.tasks.watch(event)
         self._tell("watched", event)

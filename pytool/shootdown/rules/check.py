@@ -22,6 +22,7 @@ from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.feed import FAST, Feed, How
+from shootdown.rules.flush_deadline import FlushDeadline
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
@@ -37,6 +38,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     AliasedTranslation,
     FreeBeforeFlush,
     TableFreeBeforeFlush,
+    FlushDeadline,
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,
