@@ -213,7 +213,7 @@ class FlushDeadline(Rule):
         mm = self.machine.mm(what.root)
         for moment in row.moments:
             match moment:
-                case Moment.PTL if row is not rows.MOVE or self._is_small(mm, what):
+                case Moment.PTL if self._by_its_lock(row, mm, what):
                     yield "ptl", what.cpu
                 case Moment.NEXT:
                     yield "next", self._store.a if self._store else 0
@@ -236,10 +236,16 @@ class FlushDeadline(Rule):
                 case Moment.RETURN:
                     yield from self._return(row, what)
 
-    def _is_small(self, mm: int, what: Superseded) -> bool:
-        """Whether it is known not to be hugetlb, which mremap moves in another way."""
-        vma = self._clock.vmas.at(mm, what.va)
-        return vma is not None and not vma.flags & _HUGETLB
+    def _by_its_lock(self, row: Row, mm: int, what: Superseded) -> bool:
+        """Whether the page-table lock is kept until the flush.
+
+        Not where collapse_pte_mapped_thp() leaves the flush of small entries to that of their
+        table, nor of hugetlb in mremap: there the VMA must say that it is none.
+        """
+        if row is rows.COLLAPSE:
+            return Function.pmdp_collapse_flush in what.stack
+        vma = self._clock.vmas.at(mm, what.va) if row is rows.MOVE else None
+        return row is not rows.MOVE or (vma is not None and not vma.flags & _HUGETLB)
 
     def _return(self, row: Row, what: Superseded) -> Iterator[Hashable]:
         frames, at = self.machine.calls.frames(what.cpu), rows.around(what.stack, row)
