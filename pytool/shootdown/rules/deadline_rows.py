@@ -44,7 +44,7 @@ class Row:
 
 MUNMAP: Final = Row(
     "D3",
-    "munmap, brk, shmdt",
+    "munmap, and what unmaps like it",
     (Moment.UNLOCK,),
     "the read unlock that follows a downgrade, or the write unlock",
     "mm/vma.c vms_complete_munmap_vmas(); 6.1 mm/mmap.c do_mas_align_munmap(), unmap_region()",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import mutations
+from shootdown.kernel import mutations, mutations_places
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import locate
 from shootdown.run.experiment import nearest
@@ -18,6 +18,7 @@ from shootdown.vm.patch import Patch, patch_memory, patch_text
 
 MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] = {
     "no-flush": mutations.no_flush,
+    **mutations_places.PLACES,
 }
 
 # The boot CPU runs alone there and the kernel has finished patching its own text (init/main.c).
