@@ -20,6 +20,7 @@ from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
+from shootdown.rules.flush_deadline import FlushDeadline
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pinned_wrprotect import PinnedWrprotect
@@ -36,6 +37,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     AliasedTranslation,
     FreeBeforeFlush,
     TableFreeBeforeFlush,
+    FlushDeadline,
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,
