@@ -63,6 +63,8 @@ class Experiment:
     """Of the workloads: ``KEY=VALUE``, with commas between."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
+    deterministic: bool = False
+    """Whether everything that happens to the guest is decided by this experiment alone."""
     timeout: int = 300
     """Seconds for each workload; the boot has as many, and five minutes at least."""
     events: str = ""
@@ -71,6 +73,8 @@ class Experiment:
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
     """Change made to the kernel's text at run time, or empty."""
+    inject: str = ""
+    """Delays that the plugin makes: a policy (``race.policies``), a file of them, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
     snapshot: str = "off"
@@ -84,8 +88,16 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for text in (
-            *(self.kernel, self.workloads, self.load, self.rootfs, self.profile, self.append),
-            self.options,
+            *(
+                self.kernel,
+                self.workloads,
+                self.load,
+                self.rootfs,
+                self.profile,
+                self.append,
+                self.inject,
+                self.options,
+            ),
             *self.command,
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -126,7 +138,7 @@ class Experiment:
         """The experiment as TOML, one field a line."""
         lines = ["# shootdown experiment; run it again: shootdown run --plan THIS_FILE"]
         lines += [f"schema = {SCHEMA}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in asdict(self).items()]
+        lines += [f"{key} = {toml_value(value)}" for key, value in asdict(self).items()]
         return "\n".join(lines) + "\n"
 
     def command_line(self) -> str:
@@ -136,6 +148,9 @@ class Experiment:
         for field in fields(self):
             value = getattr(self, field.name)
             if value == getattr(default, field.name) or field.name in ("command", "plugin"):
+                continue
+            if value is True:
+                words.append(f"--{field.name}")
                 continue
             option = {"workloads": "workload"}.get(field.name, field.name.replace("_", "-"))
             words.append(f"--{option} {shlex.quote(str(value))}")
@@ -158,12 +173,13 @@ def load(path: Path) -> Experiment:
     if schema != SCHEMA:
         raise UsageError(f"plan {path} has schema {schema}; this shootdown reads {SCHEMA}")
     try:
-        return _from_table(table)
+        return of_table(table)
     except UsageError as e:
         raise UsageError(f"plan {path}: {e}") from e
 
 
-def _from_table(table: dict[str, Any]) -> Experiment:
+def of_table(table: dict[str, Any]) -> Experiment:
+    """The experiment whose fields a table gives; raises UsageError that names the key at fault."""
     types = {field.name: type(getattr(Experiment(""), field.name)) for field in fields(Experiment)}
     for key, value in table.items():
         if key not in types:
@@ -190,8 +206,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"unknown {name} {value!r}{nearest(value, [k for k in known if k])}")
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A field's value as TOML writes it."""
     # JSON's strings, integers and booleans are TOML's too, but for one character: JSON leaves DEL.
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(word) for word in value) + "]"
+        return "[" + ", ".join(toml_value(word) for word in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
