@@ -219,6 +219,8 @@ static bool parse(const struct sd_line *l, const char *target, struct sd_plan *p
 		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
 		p->observe = v[0];
+	else if (!strcmp(w, "live"))
+		p->live_ms = v[0];
 	else if (!strcmp(w, "test_drop_store"))
 		p->drop_store = v[0];
 	else if (!strcmp(w, "test_delay_us"))

@@ -13,6 +13,7 @@
 
 #include "arch.h"
 #include "delayhook.h"
+#include "live.h"
 #include "observe.h"
 #include "plan.h"
 #include "resume.h"
@@ -196,6 +197,9 @@ static void begin(unsigned cpu)
 	if (!add_static_watches(cpu))
 		misfit();
 	sd_resume_objects(cpu);
+	for (unsigned i = 0; i < sd_ncpus; i++) /* records of vCPUs that sleep were made for them */
+		if (i != cpu)
+			sd_live_disown(&sd_cpus[i]);
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
 }
 
@@ -367,6 +371,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 		return -1;
 	sd_single = plan.single;
 	sd_parallel = !plan.single && info->system.max_vcpus > 1;
+	sd_live_start(id, (unsigned)plan.live_ms);
 	sd_watch_delay((unsigned)plan.delay_us);
 	sd_tables_drop(plan.drop_store);
 	qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);

@@ -199,6 +199,9 @@ class Result:
     reproduce: str = ""
     """The one line which repeats the run."""
     guest: Guest = field(default_factory=Guest)
+    stopped: dict[str, int] = field(default_factory=dict)
+    """Where a violation stopped the guest: ``seq`` of the event that showed it, and how many
+    ``events`` and ``instructions`` of all vCPUs came after it; empty when none did."""
     tool: str = ""
     schema: int = SCHEMA
 

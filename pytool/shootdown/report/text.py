@@ -53,6 +53,12 @@ def _verdict(result: Result) -> list[str]:
     lines = [f"VERDICT: {result.verdict.upper()} (exit {result.exit_code})"]
     for reason in result.reasons:
         lines += textwrap.wrap(reason, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    if stop := result.stopped:
+        text = (
+            f"stopped: event {stop['seq']} shows a violation; the guest ran on for "
+            f"{stop['events']} events, {stop['instructions']} instructions"
+        )
+        lines += _wrapped(text, "  ")
     return lines
 
 
@@ -74,7 +80,8 @@ def _holds(result: Result) -> list[str]:
     for hold in result.held:
         where = f"{hold['task']} on CPU {hold['vcpu']} at {hold['at']}"
         end = "timed out after" if hold["timed_out"] else "held for"
-        lines += _wrapped(f"{hold['hold']}: {where}, {end} {hold['held_ms']:g} ms", "  ")
+        told = ", as it has to here" if hold.get("infeasible") and hold["timed_out"] else ""
+        lines += _wrapped(f"{hold['hold']}: {where}, {end} {hold['held_ms']:g} ms{told}", "  ")
         lines += [line for why in hold["why"] for line in _wrapped(why, "    ")]
     return lines
 

@@ -56,11 +56,14 @@ class _Known:
         self.trace.release()
 
 
-def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
+def check(
+    run: RunDir, tell: Tell, policy: str | None = None, report: CheckReport | None = None
+) -> Result:
     """Judge a recording, interrupted or not, and write result.json.
 
-    ``policy`` replaces the experiment's. Raises UsageError for a plan that cannot be read,
-    InfraError when a file is damaged or the disk does not take the result.
+    ``policy`` replaces the experiment's; ``report`` is what a live check has said already. Raises
+    UsageError for a plan that cannot be read, InfraError when a file is damaged or the disk does
+    not take the result.
     """
     start = time.monotonic()
     files = _read(run, policy)
@@ -70,8 +73,10 @@ def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
             raise InconclusiveError("nothing was recorded, so nothing can be checked")
         trace = Trace(run.trace)
         state = TraceState.of(trace)
-        tell(f"check {sum(state.counts.values())} events")
-        report = check_events(_Known(files.experiment.arch, trace), files.experiment.policy)
+        if report is None:
+            tell(f"check {sum(state.counts.values())} events")
+            report = check_events(_Known(files.experiment.arch, trace), files.experiment.policy)
+        base = replace(base, stopped=evidence.stopped_of(files.guest, trace))
         result = _judge(base, files, state, report)
         result = replace(result, delays=injected.summary(run, trace), digest=_digest(files, trace))
     except InconclusiveError as error:

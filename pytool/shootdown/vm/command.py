@@ -61,6 +61,8 @@ class GuestConfig:
     """Lines of the guest's ``/commands``, which its agent obeys first: no host decides when."""
     gdb: bool = False
     """Whether QEMU serves its gdbstub."""
+    monitor: bool = False
+    """Whether QEMU serves QMP to others as well."""
     start_paused: bool = False
     """Whether the vCPUs wait for Guest.resume() before the first instruction."""
     incoming: bool = False
@@ -99,6 +101,11 @@ class Sockets:
         """Where QEMU's gdbstub listens."""
         return self.directory / "gdb"
 
+    @property
+    def monitor(self) -> Path:
+        """Where QEMU listens for QMP, for others than us."""
+        return self.directory / "monitor"
+
 
 def kernel_cmdline(config: GuestConfig) -> str:
     """Arguments the guest's kernel is booted with, separated by spaces."""
@@ -135,6 +142,11 @@ def command(config: GuestConfig, sockets: Sockets) -> list[str]:
         *("-append", kernel_cmdline(config)),
         *_plugin(config),
         *(("-gdb", f"unix:{_escape(sockets.gdb)},server=on,wait=off") if config.gdb else ()),
+        *(
+            ("-qmp", f"unix:{_escape(sockets.monitor)},server=on,wait=off")
+            if config.monitor
+            else ()
+        ),
         *(("-S",) if config.start_paused else ()),
         *(("-incoming", "defer") if config.incoming else ()),
         *config.qemu_args,
