@@ -75,7 +75,18 @@ def add_profile(parser: Parser) -> None:
 def add_mutate(parser: Parser) -> None:
     """What is broken on purpose."""
     parser.add_argument(
-        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+        "--mutate",
+        metavar="NAME",
+        help="change the kernel's text at run time: no-flush, ... (docs/planted.md)",
+    )
+
+
+def add_snapshot(parser: Parser) -> None:
+    """What a guest starts from."""
+    parser.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
     )
 
 
@@ -155,11 +166,7 @@ def add_experiment(
         metavar="POLICY|FILE",
         help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
     )
-    how.add_argument(
-        "--snapshot",
-        metavar="auto|off",
-        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
-    )
+    add_snapshot(how)
     how.add_argument(
         "--no-plugin",
         dest="plugin",
@@ -263,14 +270,14 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     return replace(
         value,
         arch=arch.get(value.arch).name,
-        kernel=_absolute(value.kernel),
-        rootfs=_absolute(value.rootfs),
-        inject=_absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
+        kernel=absolute(value.kernel),
+        rootfs=absolute(value.rootfs),
+        inject=absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
     )
 
 
-def _absolute(path: str) -> str:
-    # A plan must mean the same in another directory. What is no path here is left as it is.
+def absolute(path: str) -> str:
+    """A path that means the same in another directory; what is no path here is left as it is."""
     found = Path(path).expanduser()
     return str(found.resolve()) if path and found.exists() else path
 

@@ -41,7 +41,7 @@ class Director:
 
     def __init__(self, plan: Plan, traps: Mapping[Point, Traps], stage: Stage) -> None:
         self._plan = plan
-        self._traps = traps
+        self._traps = {point: where.moved(stage.slide) for point, where in traps.items()}
         self._stage = stage
         self._reach = Reach(stage)
         self._why = Why(stage)

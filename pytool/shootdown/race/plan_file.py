@@ -30,6 +30,8 @@ from shootdown.race.points import BOUND_MS, Advance, Hold, Pause, Plan, Point, S
 SCHEMA: Final = 1
 _ALWAYS: Final = {"name": str, "workload": str, "repeat": int, "iterations": int, "smp": int}
 _PLAN: Final = {**_ALWAYS, "options": str, "swap": int, "disk": int, "events": str}
+SAVED: Final = ("experiment", "expect")
+"""Tables that ``race.finding`` adds to a plan; a plan that has them is a plan all the same."""
 _POINT: Final = {f.name: int if f.name in ("cpu", "nth") else str for f in fields(Point)}
 _HOLD: Final = {"point": dict, "until": list, "bound_ms": int, "infeasible": list}
 
@@ -69,6 +71,8 @@ def of_toml(text: str) -> Plan:
     schema, holds = table.pop("schema", None), table.pop("hold", [])
     if schema != SCHEMA:
         raise UsageError(f"schema is {schema}, and this shootdown reads {SCHEMA}")
+    for name in SAVED:
+        table.pop(name, None)
     _check("a plan", table, _PLAN, ("name", "workload"))
     if not isinstance(holds, list):
         raise UsageError("holds are [[hold]], with two brackets")

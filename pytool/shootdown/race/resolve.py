@@ -35,6 +35,14 @@ class Traps:
     gates: frozenset[int]
     """Entries of the functions one of which the thread must be in; empty: it may be anywhere."""
 
+    def moved(self, slide: int) -> Traps:
+        """The same in a kernel that KASLR has moved by ``slide`` bytes; user mode stays."""
+        return Traps(self.point, _moved(self.vas, slide), _moved(self.gates, slide))
+
+
+def _moved(vas: frozenset[int], slide: int) -> frozenset[int]:
+    return frozenset(va + slide if va >> 63 else va for va in vas)
+
 
 def needs_survey(plan: Plan) -> bool:
     """Whether the plan has points that only a recording can place."""

@@ -138,7 +138,7 @@ class Experiment:
         """The experiment as TOML, one field a line."""
         lines = ["# shootdown experiment; run it again: shootdown run --plan THIS_FILE"]
         lines += [f"schema = {SCHEMA}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in asdict(self).items()]
+        lines += [f"{key} = {toml_value(value)}" for key, value in asdict(self).items()]
         return "\n".join(lines) + "\n"
 
     def command_line(self) -> str:
@@ -173,12 +173,13 @@ def load(path: Path) -> Experiment:
     if schema != SCHEMA:
         raise UsageError(f"plan {path} has schema {schema}; this shootdown reads {SCHEMA}")
     try:
-        return _from_table(table)
+        return of_table(table)
     except UsageError as e:
         raise UsageError(f"plan {path}: {e}") from e
 
 
-def _from_table(table: dict[str, Any]) -> Experiment:
+def of_table(table: dict[str, Any]) -> Experiment:
+    """The experiment whose fields a table gives; raises UsageError that names the key at fault."""
     types = {field.name: type(getattr(Experiment(""), field.name)) for field in fields(Experiment)}
     for key, value in table.items():
         if key not in types:
@@ -205,8 +206,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"unknown {name} {value!r}{nearest(value, [k for k in known if k])}")
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A field's value as TOML writes it."""
     # JSON's strings, integers and booleans are TOML's too, but for one character: JSON leaves DEL.
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(word) for word in value) + "]"
+        return "[" + ", ".join(toml_value(word) for word in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
