@@ -14,6 +14,7 @@ from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
 from shootdown.kernel import groups
+from shootdown.race import policies
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
@@ -74,7 +75,18 @@ def add_profile(parser: Parser) -> None:
 def add_mutate(parser: Parser) -> None:
     """What is broken on purpose."""
     parser.add_argument(
-        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+        "--mutate",
+        metavar="NAME",
+        help="change the kernel's text at run time: no-flush, ... (docs/planted.md)",
+    )
+
+
+def add_snapshot(parser: Parser) -> None:
+    """What a guest starts from."""
+    parser.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
     )
 
 
@@ -131,6 +143,10 @@ def add_experiment(
         metavar="MIB",
         help="swap, on a disk of its own (default: as the load needs)",
     )
+    how.add_argument("--disk", type=number, metavar="MIB", help="a disk for workloads (none)")
+    how.add_argument(
+        "--options", metavar="KEY=N[,...]", help="options of the workloads: docs/workloads.md"
+    )
     how.add_argument(
         "--events",
         metavar="GROUP[,GROUP...]",
@@ -140,10 +156,17 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
-        "--snapshot",
-        metavar="auto|off",
-        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
+        "--deterministic",
+        action="store_const",
+        const=True,
+        help="the same seed gives the same trace; slower, with --thread single",
     )
+    how.add_argument(
+        "--inject",
+        metavar="POLICY|FILE",
+        help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
+    )
+    add_snapshot(how)
     how.add_argument(
         "--no-plugin",
         dest="plugin",
@@ -238,6 +261,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     }
     if args.command:
         given["command"] = a_command(args.command)
+    if given.get("deterministic"):
+        given.setdefault("thread", "single")
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
     if "mem" not in given and not args.plan:
@@ -245,13 +270,14 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     return replace(
         value,
         arch=arch.get(value.arch).name,
-        kernel=_absolute(value.kernel),
-        rootfs=_absolute(value.rootfs),
+        kernel=absolute(value.kernel),
+        rootfs=absolute(value.rootfs),
+        inject=absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
     )
 
 
-def _absolute(path: str) -> str:
-    # A plan must mean the same in another directory. What is no path here is left as it is.
+def absolute(path: str) -> str:
+    """A path that means the same in another directory; what is no path here is left as it is."""
     found = Path(path).expanduser()
     return str(found.resolve()) if path and found.exists() else path
 

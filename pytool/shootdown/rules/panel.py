@@ -22,6 +22,7 @@ from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
+from shootdown.rules.pinned_wrprotect import PinnedWrprotect
 from shootdown.rules.pte_write_unlocked import PteWriteUnlocked
 from shootdown.rules.scene import Policy
 from shootdown.rules.spurious_fault import SpuriousFault
@@ -41,6 +42,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     VmaWriteUnlocked,
     DeadVmaInstall,
     SpuriousFault,
+    PinnedWrprotect,
 )
 
 

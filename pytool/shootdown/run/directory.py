@@ -89,6 +89,11 @@ class RunDir:
         return self.path / "race.toml"
 
     @property
+    def delays(self) -> Path:
+        """The delays (TOML) that the plugin was to make; written before the guest starts."""
+        return self.path / "delays.toml"
+
+    @property
     def holds(self) -> Path:
         """What became of a race's holds (JSON)."""
         return self.path / "holds.json"

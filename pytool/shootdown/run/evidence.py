@@ -100,8 +100,12 @@ def hold_doubts(value: Mapping[str, Any]) -> Iterator[str]:
     counts = hold_counts(value)
     if missing := counts["planned"] - counts["fired"]:
         yield f"{missing} of {counts['planned']} holds never fired"
-    if counts["fired"] and counts["fired"] == counts["timed_out"]:
-        yield f"every hold timed out: {'; '.join(value['held'][0].get('why', ())[:2])}"
+    meant = [hold for hold in value.get("held", ()) if not hold.get("infeasible")]
+    if meant and all(hold["timed_out"] for hold in meant):
+        yield f"every hold timed out: {'; '.join(meant[0].get('why', ())[:2])}"
+    for hold in value.get("held", ()):
+        if hold.get("infeasible") and not hold["timed_out"]:
+            yield f"an order came about that was to be infeasible: {hold['hold']}"
 
 
 def doubts(

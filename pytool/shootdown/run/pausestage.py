@@ -50,7 +50,7 @@ async def hold(guest: Guest, prepared: Prepared, run: RunDir, stand: Stand, tell
     Tells how to look at it. Returns how it stands in the end, for the audit. Nothing that the user
     does to the guest is an error, nor that QEMU is ended.
     """
-    for line in _lines(guest, prepared, RunDir(run.path.resolve()), stand):
+    for line in _lines(guest, prepared, run, stand):
         tell(line)
     resumed = asyncio.create_task(guest.qmp.wait_event("RESUME"))
     try:
@@ -85,7 +85,7 @@ def _lines(guest: Guest, prepared: Prepared, run: RunDir, stand: Stand) -> Itera
         with directory.disk_errors(run.path):
             run.vmcoreinfo.write_bytes(info)
             run.drgn.write_text(_drgn(guest, run, vmlinux))
-        yield f"  python3 -i {shlex.quote(str(run.drgn))}   # drgn 0.3: `prog` is the guest"
+        yield f"  python3 -i {shlex.quote(str(run.drgn))}   # drgn 0.3 or newer; prog is the guest"
     yield "press ^C here, or send SIGTERM, to end the run in order"
 
 

@@ -33,7 +33,9 @@ from shootdown.loads import stress_ng
 from shootdown.run import (
     artifacts,
     auditstage,
+    deterministic,
     directory,
+    inject,
     mutate,
     pausestage,
     session,
@@ -46,7 +48,7 @@ from shootdown.run.experiment import Experiment
 from shootdown.run.livestage import FLUSH_MS, Live
 from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
-from shootdown.vm import initramfs, snapshot, swap
+from shootdown.vm import disk, initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -101,6 +103,8 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
+    inject.validate(experiment)
+    deterministic.validate(experiment)
     configured(experiment)
 
 
@@ -158,6 +162,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     if loads:
         extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
+    commands = deterministic.commands(experiment)
+    extra += deterministic.files(commands, scratch)
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
     cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
@@ -169,6 +175,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         mem_mib=experiment.mem,
         thread="multi" if experiment.thread == "multi" else "single",
         seed=experiment.seed,
+        deterministic=experiment.deterministic,
+        commands=commands,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
@@ -186,15 +194,18 @@ def stays(cmdline: Sequence[str]) -> bool:
 
 def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
     mib = session.swap_of(experiment)
-    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    found = swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    if experiment.disk:
+        found += disk.qemu_args(disk.make(scratch / "disk", experiment.disk))
+    return found
 
 
 def saved(prepared: Prepared, tell: Tell) -> Prepared:
     """The same, to start from a snapshot if the experiment says so; it is made if need be."""
     if prepared.experiment.snapshot == "off":
         return prepared
-    if session.swap_of(prepared.experiment):
-        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
+    if session.swap_of(prepared.experiment) or prepared.experiment.disk:
+        raise UsageError("a guest with a disk cannot be saved by QEMU; use --snapshot off")
     found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
     return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
 
@@ -216,6 +227,8 @@ def write_command(prepared: Prepared, run: RunDir, live_ms: int = 0) -> None:
         )
         if found := prepared.snapshot:
             text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
+        if experiment.inject:
+            text += inject.write(experiment, facts, run)
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {

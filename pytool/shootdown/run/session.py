@@ -19,6 +19,7 @@ from shootdown.errors import (
     UsageError,
 )
 from shootdown.loads import stress_ng
+from shootdown.run import artifacts
 from shootdown.run.experiment import Experiment, nearest
 from shootdown.vm import swap
 from shootdown.vm.agent import WorkloadResult
@@ -181,12 +182,17 @@ async def _swap_on(guest: Guest, experiment: Experiment) -> None:
 
 
 async def _run_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
-    names = choose(experiment.workloads, list(await guest.workloads()))
+    known = [] if guest.config.commands else list(await guest.workloads())
+    names = choose(experiment.workloads, known or artifacts.workload_names())
     session.workloads = [{"name": name, "status": None, "seconds": 0.0} for name in names]
     for entry in session.workloads:
         name = entry["name"]
         work = guest.run(
-            name, experiment.iterations_of(name), experiment.seed, timeout=experiment.timeout
+            name,
+            experiment.iterations_of(name),
+            experiment.seed,
+            timeout=experiment.timeout,
+            **experiment.options_of(),
         )
         await _follow(work, entry, tell)
 
