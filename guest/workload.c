@@ -10,13 +10,14 @@
 #include "channel.h"
 
 extern const struct workload churn, counting, counting_events, counting_tables, fork_cow, ipis,
-	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, pinned_fork;
+	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, pinned_fork,
+	table_walk;
 
 const struct workload *const workloads[] = {
 	&churn,		&counting,    &counting_events,	 &counting_tables,
 	&fork_cow,	&ipis,	      &madvise_dontneed, &map_fixed,
 	&mprotect_flip, &mremap_move, &munmap_remap,	 &pinned_fork,
-	NULL,
+	&table_walk,	NULL,
 };
 
 static const char *running = "init";
