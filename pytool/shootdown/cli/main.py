@@ -28,12 +28,13 @@ from shootdown.cli import (
     replay,
     report,
     run,
+    search,
     shrink,
 )
 from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, race, replay, shrink, ci, bisect, record, check, report),
+    *(run, race, search, replay, shrink, ci, bisect, record, check, report),
     *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT

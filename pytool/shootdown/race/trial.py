@@ -57,7 +57,14 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
     candidates for a point that the kernel does not have, and what a recording raises.
     """
     experiment = replace(
-        experiment, workloads=plan.workload, iterations=plan.iterations, smp=plan.smp
+        experiment,
+        workloads=plan.workload,
+        iterations=plan.iterations,
+        smp=plan.smp,
+        options=plan.options,
+        swap=plan.swap,
+        disk=plan.disk,
+        events=plan.events,
     )
     record.validate(experiment)
     arch = record.configured(experiment)

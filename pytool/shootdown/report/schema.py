@@ -77,6 +77,7 @@ RESULT: Final[Shape] = {
         ]
     ),
     "coverage": Optional(Map(int)),
+    "stopped": Optional(Map(int)),
 }
 
 

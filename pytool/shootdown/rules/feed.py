@@ -82,6 +82,13 @@ class Feed:
                 counter.feed(window.parts)
         return counter.finish()
 
+    def locks(self, known: Overview) -> Tally:
+        """What the locks did, and nothing else."""
+        counter = LockTally(known.own)
+        for parts in self._pieces():
+            counter.feed(parts)
+        return counter.finish()
+
     def _pieces(self) -> Iterator[Parts]:
         for parts in pieces(self._parts, self._how.piece):
             yield parts
