@@ -28,8 +28,10 @@ def asks(part: Events) -> Mask:
     return mask
 
 
-def quiet_calls(part: Events, wanted: Mask, shift: np.uint64) -> Mask:
+def quiet_calls(part: Events, wanted: Mask, shift: np.uint64, loud: Mask) -> Mask:
     """Beginnings and ends (ENTER, EXIT) of calls in which nobody asks for the operation stack.
+
+    Those of ``loud`` stay, whatever follows from the proof.
 
     Proof: a call matters only by what else it does to the stacks (``callstack.CallStacks``): its
     ENTER ends every call at its stack pointer ``sp`` or below, and those of an interrupt when it is
@@ -56,11 +58,13 @@ def quiet_calls(part: Events, wanted: Mask, shift: np.uint64) -> Mask:
     switches = (kinds == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
     at = np.flatnonzero(wanted & (calls | switches | (kinds == Kind.RET_USER) | asks(part)))
     kind, function, sp = kinds[at], part["id"][at], part["a"][at]
+    stays = loud[at]
     for _ in range(_ROUNDS):
-        keep = _without_quiet(kind, function, sp, shift)
+        keep = _without_quiet(kind, function, sp, shift) | stays
         if keep.all():
             break
         at, kind, function, sp = at[keep], kind[keep], function[keep], sp[keep]
+        stays = stays[keep]
     quiet: Mask = calls & wanted
     quiet[at] = False
     return quiet
