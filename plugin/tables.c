@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "pages.h"
 #include "shadow.h"
 #include "trace.h"
@@ -450,4 +451,6 @@ void sd_table_store(unsigned cpu, const struct sd_store *st)
 	note_use(t, new);
 	if (t->level > 1)
 		relink(cpu, st->pc, t, index, old, new);
+	else if (is_user(t))
+		sd_delay_entry(cpu, st->pc, slot_va(t, index), old, new);
 }

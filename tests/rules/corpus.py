@@ -2,7 +2,8 @@
 
 A file begins with comment lines ``# arch: NAME``, ``# expect: none`` or ``# expect: RULE KIND N,
 ...``, and optionally ``# policy: NAME`` and ``# exercised: N`` (of the rule whose directory it is
-in; without it, at least one). ``preamble_<arch>.trace`` is put in front of it.
+in; without it, at least one) and ``# coverage: NAME N, ...``. ``preamble_<arch>.trace`` is put in
+front of it.
 """
 
 import re
@@ -50,6 +51,12 @@ class Case:
             return Counter()
         words = [part.split() for part in expect.split(",")]
         return Counter({(rule, kind): int(count) for rule, kind, count in words})
+
+    @property
+    def coverage(self) -> dict[str, int]:
+        """Entries of the report's coverage that the trace is about."""
+        parts = [part.split() for part in self.header("coverage").split(",") if part]
+        return {name: int(count) for name, count in parts}
 
     def run(self) -> CheckReport:
         trace = TextTrace(self.header("arch"), self.path.read_text())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from shootdown.model.entries import Stale, Superseded
 from shootdown.model.machine import Machine
@@ -14,6 +15,9 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
+
+Class: TypeAlias = Literal["pfn", "permission", "size"]
+"""G0, G1 and G2: in what two translations of one address differ, the gravest first."""
 
 TOLERATED: Final = "the policy tolerates it: measured, not judged"
 
@@ -43,7 +47,12 @@ page may become live at that address for another such CPU.
 
 Only `--policy glisse` makes it an offence. By default (`--policy wilcox`) aliases are tolerated
 until the system call returns (`stale-after-return`), and their length is measured and printed.
-Old beside *none* is no alias; neither are two entries for the same page with different rights.
+Old beside *none* is no alias.
+
+What the two translations differ in is the class of the alias. Only *pfn*, another page, is judged:
+there two threads see different data. *size*, the same page through an entry of another level (huge
+pages split and collapsed), and *permission*, the same page with other rights (mprotect, fork), are
+counted in the report's coverage as `alias:size` and `alias:permission`.
 
 * **MAY**: a store made the new translation valid before the old one was invalidated everywhere.
 * **WITNESS**: in that time one CPU used the old page and another the new one.
@@ -61,6 +70,7 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
         self._aliases: dict[tuple[int, int], list[_Alias]] = {}
+        self._classes: Counter[Class] = Counter()
 
     @classmethod
     def idle(cls, scene: Scene) -> str:
@@ -74,12 +84,20 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
             self.exercised()
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
-        """Look for stale copies of other pages at the leaf's address."""
+        """Look for stale copies of other translations at the leaf's address."""
         if not self.armed:
             return
         for stale in self.machine.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
-            if not stale.what.is_table and self._differ(stale.what, leaf):
-                self._alias(stale, leaf, event)
+            others = [] if stale.what.is_table else self._others(stale, event)
+            kind = self._class(stale.what, leaf) if others else ""
+            if kind:
+                self._classes[kind] += 1
+            if kind == "pfn":
+                self._alias(stale, leaf, others, event)
+
+    def coverage(self) -> dict[str, int]:
+        """Aliases of each class, of leaves as on CPUs."""
+        return {f"alias:{kind}": count for kind, count in self._classes.items()}
 
     def ended(self, stale: Stale, event: Event) -> None:
         """The alias is over."""
@@ -108,14 +126,15 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
             if alias.old_used and alias.new_used and not already:
                 self._witness(alias)
 
-    def _alias(self, stale: Stale, leaf: Leaf, event: Event) -> None:
-        others = [
-            cpu
-            for cpu, tag in self.machine.tlb.holders(stale.what.root, event.seq)
-            if cpu != stale.cpu and self.machine.can_use(cpu, tag)
-        ]
-        if not others or not self.machine.can_use(stale.cpu, stale.tag):
-            return
+    def _others(self, stale: Stale, event: Event) -> list[int]:
+        """CPUs that could use a new translation while the stale copy's CPU uses the old one."""
+        machine = self.machine
+        if not machine.can_use(stale.cpu, stale.tag):
+            return []
+        holders = machine.tlb.holders(stale.what.root, event.seq)
+        return [cpu for cpu, tag in holders if cpu != stale.cpu and machine.can_use(cpu, tag)]
+
+    def _alias(self, stale: Stale, leaf: Leaf, others: list[int], event: Event) -> None:
         what = stale.what
         va = max(what.va, leaf.va)
         alias = _Alias(stale, leaf, event.seq)
@@ -159,9 +178,17 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
                 if kept:
                     self._aliases[root, number] = kept
 
-    def _differ(self, what: Superseded, leaf: Leaf) -> bool:
+    def _class(self, what: Superseded, leaf: Leaf) -> Class | Literal[""]:
+        """What the old translation and the leaf differ in; empty when in nothing."""
         va = max(what.va, leaf.va)
-        return what.page(va) != self._new_page(leaf, va)
+        if what.page(va) != self._new_page(leaf, va):
+            return "pfn"
+        if what.level != leaf.level:
+            return "size"
+        permits = self.machine.arch.mmu.permits
+        return (
+            "permission" if permits(what.old, what.level) != permits(leaf.entry, leaf.level) else ""
+        )
 
     def _new_page(self, leaf: Leaf, va: int) -> int:
         return (self.machine.arch.mmu.target(leaf.entry, leaf.level) + va - leaf.va) & -PAGE_SIZE
