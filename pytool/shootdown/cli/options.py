@@ -74,7 +74,10 @@ def add_profile(parser: Parser) -> None:
 def add_mutate(parser: Parser) -> None:
     """What is broken on purpose."""
     parser.add_argument(
-        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+        "--mutate",
+        metavar="NAME",
+        help="change the kernel's text at run time: no-flush, or that of one operation, as "
+        "cow-no-flush, fork-no-flush, mremap-no-flush, split-no-flush, collapse-no-flush",
     )
 
 
