@@ -15,6 +15,7 @@ from shootdown import arch as arches
 from shootdown.model import stream
 from shootdown.model.callstack import stack_log2
 from shootdown.model.entries import Reason, Stale, Superseded
+from shootdown.model.known import Known
 from shootdown.model.listener import Listener
 from shootdown.model.pagetables import observed_pages, span_of
 from shootdown.model.space import Leaf, Space
@@ -47,6 +48,8 @@ class Machine(Speaker):
         """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
         self.calls: Final = ThinStacks(lambda: self._event if self._thin else None)
         """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
+        self.kernel = Known()
+        """What captured words mean, where the recording says."""
         self.sequel = stream.Sequel(stream.whole(stream.NONE))
         """Looks ahead in the events."""
         self._event: Event | None = None
@@ -307,13 +310,16 @@ class Machine(Speaker):
 
     def _watch(self, event: Event) -> None:
         if event.id == Watch.MM_PGD and event.c:
-            root = event.c - self._linear & (1 << 64) - 1
-            if event.kind == Kind.WATCH or root not in self._mm_of:
-                # A child's mm_struct begins as a copy of its parent's (kernel/fork.c, dup_mm()).
-                self._mm_of[root] = event.d
+            self._owned(event)
         else:
             self.tasks.watch(event)
         self._tell("watched", event)
+
+    def _owned(self, event: Event) -> None:
+        # What a fork's new mm_struct has there first is copied: the parent's (dup_mm()).
+        root = event.c - self._linear & (1 << 64) - 1
+        if event.kind == Kind.WATCH or root not in self._mm_of:
+            self._mm_of[root] = event.d
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b

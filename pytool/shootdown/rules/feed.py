@@ -9,7 +9,7 @@ the same report.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -22,7 +22,7 @@ from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
-from shootdown.model.stream import NONE, Trace, Window, whole
+from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
@@ -82,6 +82,13 @@ class Feed:
                 counter.feed(window.parts)
         return counter.finish()
 
+    def locks(self, known: Overview) -> Tally:
+        """What the locks did, and nothing else."""
+        counter = LockTally(known.own)
+        for parts in self._pieces():
+            counter.feed(parts)
+        return counter.finish()
+
     def _pieces(self) -> Iterator[Parts]:
         for parts in pieces(self._parts, self._how.piece):
             yield parts
@@ -89,11 +96,11 @@ class Feed:
                 self._trace.release()
 
     def _of_kinds(self, kinds: list[int]) -> Events:
-        chosen = [
-            part[np.isin(part["kind"], kinds)]
-            for parts in self._pieces()
-            for part in parts.values()
-        ]
+        return self.chosen(lambda part: np.isin(part["kind"], kinds))
+
+    def chosen(self, wanted: Callable[[Events], Mask]) -> Events:
+        """Events of the trace, chosen by a function of its pieces, in the order of ``seq``."""
+        chosen = [part[wanted(part)] for parts in self._pieces() for part in parts.values()]
         events = np.concatenate([NONE, *chosen])
         return events[np.argsort(events["seq"], kind="stable")]
 
