@@ -29,6 +29,7 @@ from shootdown.rules.scene import Policy
 from shootdown.rules.spurious_fault import SpuriousFault
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
+from shootdown.rules.table_freed_under_walker import TableFreedUnderWalker
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
 from shootdown.trace.schema import FlushOp
 
@@ -37,6 +38,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     AliasedTranslation,
     FreeBeforeFlush,
     TableFreeBeforeFlush,
+    TableFreedUnderWalker,
     FlushDeadline,
     BreakBeforeMake,
     LazyReactivation,
