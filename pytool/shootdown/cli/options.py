@@ -19,6 +19,7 @@ from shootdown.report.result import Result
 from shootdown.report.text import render
 from shootdown.run import directory, experiment, source
 from shootdown.run.experiment import Experiment
+from shootdown.run.mutate import MUTATIONS
 
 DEFAULT: Final = Experiment(arch="x86_64")
 RUNS: Final = Path("runs")
@@ -74,7 +75,9 @@ def add_profile(parser: Parser) -> None:
 def add_mutate(parser: Parser) -> None:
     """What is broken on purpose."""
     parser.add_argument(
-        "--mutate", metavar="NAME", help="change the kernel's text at run time: no-flush"
+        "--mutate",
+        metavar="NAME",
+        help=f"change the kernel's text at run time: {', '.join(MUTATIONS)}",
     )
 
 
