@@ -174,27 +174,55 @@ static bool split(char *line, char *words[MAX_WORDS + 1])
 	return true;
 }
 
+/* Obey one line of a command. Returns false when it was the last one. */
+static bool take(char *line)
+{
+	char *words[MAX_WORDS + 1];
+
+	if (!split(line, words)) {
+		say("error a line has at most %d words", MAX_WORDS);
+	} else if (!words[0]) {
+		say("error the line is empty");
+	} else if (!strcmp(words[0], "quit")) {
+		say("bye");
+		return false;
+	} else {
+		obey(words);
+	}
+	return true;
+}
+
+/* Commands that the guest was started with: nothing outside of it decides when they come. */
+static bool obey_prepared(void)
+{
+	static char line[MAX_LINE];
+	FILE *file = fopen("/commands", "re");
+	bool on = true;
+
+	if (!file)
+		return true;
+	while (on && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		on = take(line);
+	}
+	fclose(file);
+	return on;
+}
+
 void agent_serve(void)
 {
 	static char line[MAX_LINE];
-	char *words[MAX_WORDS + 1];
 	struct utsname system;
 	enum line got;
 
 	uname(&system);
 	say("ready %s %s", ARCH_NAME, system.release);
+	if (!obey_prepared())
+		return;
 	while ((got = channel_read(line, sizeof(line))) != LINE_CLOSED) {
-		if (got == LINE_TOO_LONG) {
+		if (got == LINE_TOO_LONG)
 			say("error a line has at most %d bytes", MAX_LINE - 1);
-		} else if (!split(line, words)) {
-			say("error a line has at most %d words", MAX_WORDS);
-		} else if (!words[0]) {
-			say("error the line is empty");
-		} else if (!strcmp(words[0], "quit")) {
-			say("bye");
+		else if (!take(line))
 			return;
-		} else {
-			obey(words);
-		}
 	}
 }

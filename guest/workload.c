@@ -9,15 +9,32 @@
 
 #include "channel.h"
 
-extern const struct workload churn, counting, counting_events, counting_tables, fork_cow, ipis,
-	madvise_dontneed, map_fixed, mprotect_flip, mremap_move, munmap_remap, pinned_fork,
-	table_walk;
+extern const struct workload churn, collapse, counting, counting_events, counting_tables, direct,
+	drop_move, fork_cow, ipis, ksm, lazy, madvise_dontneed, map_fixed, mprotect_flip,
+	mremap_move, munmap_remap, pageout, pinned_fork, table_walk, touch;
 
 const struct workload *const workloads[] = {
-	&churn,		&counting,    &counting_events,	 &counting_tables,
-	&fork_cow,	&ipis,	      &madvise_dontneed, &map_fixed,
-	&mprotect_flip, &mremap_move, &munmap_remap,	 &pinned_fork,
-	&table_walk,	NULL,
+	&churn,
+	&collapse,
+	&counting,
+	&counting_events,
+	&counting_tables,
+	&direct,
+	&drop_move,
+	&fork_cow,
+	&ipis,
+	&ksm,
+	&lazy,
+	&madvise_dontneed,
+	&map_fixed,
+	&mprotect_flip,
+	&mremap_move,
+	&munmap_remap,
+	&pageout,
+	&pinned_fork,
+	&table_walk,
+	&touch,
+	NULL,
 };
 
 static const char *running = "init";
@@ -74,4 +91,16 @@ void die(const char *format, ...)
 	else
 		say("note %s: %s", running, text);
 	_exit(STATUS_BROKEN);
+}
+
+void skip(const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	say("note %s: %s", running, text);
+	_exit(STATUS_SKIPPED);
 }

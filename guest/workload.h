@@ -11,6 +11,7 @@ enum {
 	STATUS_OK = 0,
 	STATUS_IMPOSSIBLE = 1, /* user space saw what no policy allows */
 	STATUS_BROKEN = 2,     /* a system call failed that must not */
+	STATUS_SKIPPED = 4,    /* it cannot run here */
 };
 
 enum { MAX_OPTIONS = 8 };
@@ -54,5 +55,8 @@ void report(uint64_t value, const char *key, ...) __attribute__((format(printf, 
 
 /* Report `note TEXT` (with errno in words, when set) and end the process: STATUS_BROKEN. */
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* Report `note TEXT` and end the process: STATUS_SKIPPED, what it needs is not there. */
+void skip(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 #endif

@@ -37,6 +37,8 @@ struct sd_arch {
 	void (*decode)(struct sd_insn *insn, const uint8_t *bytes, size_t len, bool kernel);
 	/* About to run an SD_INSN_EXEC instruction; may read registers. */
 	void (*exec)(unsigned cpu, const struct sd_insn *insn);
+	/* Whether an SD_INSN_EXEC instruction loads the root of a user's address space. */
+	bool (*loads_root)(const struct sd_insn *insn);
 	/* Recording starts: find out how deep root tables are. */
 	void (*arm)(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels);
 	/* Recording starts, and a vCPU has @value in one of its root registers. */
@@ -44,6 +46,7 @@ struct sd_arch {
 
 	bool (*is_table)(uint64_t entry, unsigned level);
 	bool (*is_leaf)(uint64_t entry, unsigned level); /* valid, and maps memory */
+	bool (*is_writable)(uint64_t entry); /* a leaf of level 1: user stores need no fault */
 	uint64_t (*child)(uint64_t entry);
 	/* First VA below a root table. */
 	uint64_t (*root_va)(bool kernel, unsigned levels);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "observe.h"
 #include "tables.h"
 #include "trace.h"
@@ -243,6 +244,8 @@ static void root_load(unsigned cpu, uint64_t pc, uint16_t reg, uint64_t value, u
 					 .c = value >> 48,
 					 .d = old });
 	sd_epoch_bump();
+	if (reg == SD_ROOT_TTBR0 && pa != root_pa(old))
+		sd_delay_root(cpu);
 }
 
 /* DSB nXS has only the domain in CRm; it is for loads and stores. */
@@ -303,6 +306,11 @@ static unsigned levels(uint64_t tnsz)
 	return (unsigned)((64 - tnsz - SD_PAGE_SHIFT + 8) / 9);
 }
 
+static bool loads_root(const struct sd_insn *insn)
+{
+	return insn->op == OP_TTBR0;
+}
+
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	uint64_t tcr = sd_reg(cpu, TCR);
@@ -333,6 +341,12 @@ static bool is_table(uint64_t entry, unsigned level)
 static bool is_leaf(uint64_t entry, unsigned level)
 {
 	return (entry & 3) == (level > 1 ? 1 : 3);
+}
+
+/* AP[1] user, and not AP[2] read-only, unless DBM lets the walker clear that. */
+static bool is_writable(uint64_t entry)
+{
+	return (entry & 1ull << 6) && (!(entry & 1ull << 7) || (entry & 1ull << 51));
 }
 
 /* D8.3: with 52 bits the address's 49:48 follow the others, and 51:50 are at 9:8. */
@@ -366,10 +380,12 @@ const struct sd_arch sd_arch_arm64 = {
 	.percpu = { TPIDR, TPIDR },
 	.decode = decode,
 	.exec = exec,
+	.loads_root = loads_root,
 	.arm = arm,
 	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
+	.is_writable = is_writable,
 	.child = child,
 	.root_va = root_va,
 	.hardware_bits = hardware_bits,

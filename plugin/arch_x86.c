@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "observe.h"
 #include "tables.h"
 #include "trace.h"
@@ -21,7 +22,14 @@ enum { RIP = 0x40 }; /* "base" of a RIP-relative operand */
 
 enum op { OP_INVLPG, OP_CR3, OP_CR4, OP_INVPCID, OP_INVLPGB, OP_TLBSYNC, OP_SYSRET, OP_IRET };
 
-enum { PG_PRESENT = 1, PG_ACCESSED = 1 << 5, PG_DIRTY = 1 << 6, PG_PSE = 1 << 7 };
+enum {
+	PG_PRESENT = 1,
+	PG_RW = 1 << 1,
+	PG_USER = 1 << 2,
+	PG_ACCESSED = 1 << 5,
+	PG_DIRTY = 1 << 6,
+	PG_PSE = 1 << 7
+};
 static const uint64_t ADDR_MASK = 0x000ffffffffff000ull;
 static const uint64_t CR4_PGE = 1ull << 7, CR4_LA57 = 1ull << 12, CR4_PCIDE = 1ull << 17,
 		      CR4_SMEP = 1ull << 20;
@@ -297,6 +305,8 @@ static void root_load(unsigned cpu, uint64_t pc, uint64_t value, uint64_t old)
 					 .c = value & 0xfff,
 					 .d = old });
 	sd_epoch_bump();
+	if (pa != (old & ADDR_MASK))
+		sd_delay_root(cpu);
 }
 
 static void flush(unsigned cpu, const struct sd_insn *insn, enum sd_flush op, uint64_t va,
@@ -376,6 +386,11 @@ static void exec(unsigned cpu, const struct sd_insn *insn)
 	}
 }
 
+static bool loads_root(const struct sd_insn *insn)
+{
+	return insn->op == OP_CR3;
+}
+
 static void arm(unsigned cpu, unsigned *kernel_levels, unsigned *user_levels)
 {
 	*kernel_levels = *user_levels = sd_reg(cpu, CR4) & CR4_LA57 ? 5 : 4;
@@ -396,6 +411,11 @@ static bool is_table(uint64_t entry, unsigned level)
 static bool is_leaf(uint64_t entry, unsigned level)
 {
 	return (entry & PG_PRESENT) && !is_table(entry, level);
+}
+
+static bool is_writable(uint64_t entry)
+{
+	return (entry & (PG_RW | PG_USER)) == (PG_RW | PG_USER);
 }
 
 static uint64_t child(uint64_t entry)
@@ -426,10 +446,12 @@ const struct sd_arch sd_arch_x86_64 = {
 	.percpu = { GS_BASE, K_GS_BASE },
 	.decode = decode,
 	.exec = exec,
+	.loads_root = loads_root,
 	.arm = arm,
 	.loaded = loaded,
 	.is_table = is_table,
 	.is_leaf = is_leaf,
+	.is_writable = is_writable,
 	.child = child,
 	.root_va = root_va,
 	.twin = 0x1000, /* arch/x86/include/asm/pgtable.h: PTI_PGTABLE_SWITCH_BIT */

@@ -10,6 +10,7 @@
  */
 #include "observe.h"
 #include "arch.h"
+#include "delay.h"
 #include "trace.h"
 
 enum { RANGES = 8 };
@@ -20,7 +21,7 @@ static struct {
 static unsigned nranges; /* highest used + 1 */
 static GMutex declaring;
 
-static bool in_range(uint64_t va)
+bool sd_observe_declared(uint64_t va)
 {
 	for (unsigned i = 0; i < __atomic_load_n(&nranges, __ATOMIC_RELAXED); i++)
 		if (va - ranges[i].start < __atomic_load_n(&ranges[i].size, __ATOMIC_RELAXED))
@@ -77,7 +78,7 @@ static struct sd_obs *entry_of(unsigned cpu, uint64_t va)
 
 void sd_observe_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *pc)
 {
-	if (G_LIKELY(!__atomic_load_n(&nranges, __ATOMIC_RELAXED)) || !in_range(va))
+	if (G_LIKELY(!__atomic_load_n(&nranges, __ATOMIC_RELAXED)) || !sd_observe_declared(va))
 		return;
 	cpu = sd_self(cpu);
 
@@ -138,6 +139,8 @@ void sd_observe_mark(unsigned cpu, uint64_t pc, uint16_t op, const uint64_t arg[
 		set_range(arg[0], arg[1], arg[2]);
 	else if (op == SD_MARK_UNRANGE)
 		set_range(arg[0], 0, 0);
+	else if (op == SD_MARK_BEGIN || op == SD_MARK_END)
+		sd_delay_phase(op == SD_MARK_BEGIN ? 1 : -1);
 	sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_MARK,
 					 .id = op,
 					 .pc = pc,

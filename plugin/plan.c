@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "plan.h"
 #include "planline.h"
 #include "resume.h"
@@ -186,6 +187,8 @@ static bool parse(const struct sd_line *l, const char *target, struct sd_plan *p
 		return parse_thread(l, p);
 	if (!strcmp(w, "probe"))
 		return sd_plan_probe(l);
+	if (!strcmp(w, "delay") || !strcmp(w, "delay_seed") || !strcmp(w, "rank"))
+		return sd_plan_delay(l);
 	if (!strcmp(w, "set"))
 		return parse_set(l);
 	if (!strcmp(w, "watch") || !strcmp(w, "percpu_watch"))
@@ -216,6 +219,8 @@ static bool parse(const struct sd_line *l, const char *target, struct sd_plan *p
 		p->stack = (uint8_t)v[0];
 	else if (!strcmp(w, "observe"))
 		p->observe = v[0];
+	else if (!strcmp(w, "live"))
+		p->live_ms = v[0];
 	else if (!strcmp(w, "test_drop_store"))
 		p->drop_store = v[0];
 	else if (!strcmp(w, "test_delay_us"))
@@ -243,6 +248,7 @@ void sd_plan_move(struct sd_plan *p, uint64_t slide)
 		w->array = sd_slid(w->array);
 	}
 	sd_probe_move();
+	sd_delay_move();
 }
 
 static void split(struct sd_line *l, char *text)
@@ -275,9 +281,12 @@ bool sd_plan_read(const char *path, const char *target, struct sd_plan *ret)
 	}
 	fclose(f);
 	sd_probes_seal();
+	sd_delays_seal();
 	if (ok && (!ret->schema || !ret->start || !ret->ram_size || !ret->linear_va.n ||
 		   !ret->linear_pa.n || !ret->kernel_root))
 		return sd_plan_bad(&l, "schema, start, ram, linear or kernel_root is missing");
+	if (ok && ret->single && sd_delays_any())
+		return sd_plan_bad(&l, "delays need a thread for each vCPU, `thread multi`");
 	if (ok && (sd_resuming || !ret->anchor.n))
 		sd_plan_move(ret, ret->slide);
 	return ok;

@@ -38,6 +38,7 @@ struct sd_plan {
 	uint8_t stack; /* binary logarithm of the bytes of a kernel stack */
 	bool observe, single;
 	uint64_t slide, drop_store, delay_us;
+	uint64_t live_ms; /* when the files are read meanwhile: how old records may get, else 0 */
 };
 
 /* Read the plan; false with one line on stderr. Finds sd_arch on the way. */

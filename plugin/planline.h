@@ -25,5 +25,7 @@ bool sd_plan_term(const struct sd_line *l, unsigned at, struct sd_term *t);
 bool sd_plan_register(const struct sd_line *l, unsigned at, uint8_t *ret);
 /* The whole directive `probe`. */
 bool sd_plan_probe(const struct sd_line *l);
+/* `delay`, `delay_seed` and `rank`. */
+bool sd_plan_delay(const struct sd_line *l);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define SD_VERSION	3
+#define SD_VERSION	4
 #define SD_MAGIC	"SHOOTDWN"
 #define SD_HEADER_BYTES 4096
 #define SD_RECORD_BYTES 64
@@ -99,10 +99,16 @@ enum sd_kind {
 	/* frames that user memory or a page table was in are allocated again; as PAGE_FREED */
 	SD_KIND_PAGE_ALLOCATED = 23,
 	/*
+	 * a vCPU was held back on purpose, until now, by a delay of the plan; id=its number there,
+	 * a=ns asked for, b=ns it took, c=how often this vCPU has reached the point in phases, this
+	 * arrival included, d=VA of the entry whose change was the point, else 0
+	 */
+	SD_KIND_DELAY = 24,
+	/*
 	 * where the kernel keeps the structures of frames (struct page); a=VA of that of the frame
 	 * at PA 0, b=bytes of one
 	 */
-	SD_KIND_STRUCT_PAGES = 24,
+	SD_KIND_STRUCT_PAGES = 25,
 	/* trailer: events of one kind on this vCPU; id=kind, a=count */
 	SD_KIND_COUNT = 30,
 	/*

@@ -52,6 +52,9 @@ struct sd_cpu {
 	size_t fill;
 	int fd;
 	bool full; /* a write has failed */
+	bool owns; /* live.h: the vCPU's own idea of who the owner is */
+	int owner;
+	uint64_t tide; /* the last one that it has written for */
 	uint64_t written, lost, kinds[SD_KINDS];
 	uint64_t reread_tables, reread_slots;
 	/* What the read half of an atomic saw, until its write half comes. */

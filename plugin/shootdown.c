@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delayhook.h"
+#include "live.h"
 #include "observe.h"
 #include "plan.h"
 #include "resume.h"
@@ -206,6 +208,9 @@ static void begin(unsigned cpu)
 	if (!add_static_watches(cpu))
 		misfit();
 	sd_resume_objects(cpu);
+	for (unsigned i = 0; i < sd_ncpus; i++) /* records of vCPUs that sleep were made for them */
+		if (i != cpu)
+			sd_live_disown(&sd_cpus[i]);
 	__atomic_store_n(&sd_armed, true, __ATOMIC_RELEASE);
 }
 
@@ -261,6 +266,8 @@ static void instrument_kernel(struct qemu_plugin_insn *qi, struct sd_insn *insn)
 	const struct sd_probe_point *p;
 	bool found = find_kernel(insn->pc);
 
+	if (found)
+		sd_delay_instrument(qi, insn); /* before anything is told of it */
 	for (unsigned n = 0; found && (p = sd_probe_at(insn->pc, n)); n++)
 		qemu_plugin_register_vcpu_insn_exec_cb(qi, on_probe, QEMU_PLUGIN_CB_R_REGS,
 						       (void *)p);
@@ -375,6 +382,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 		return -1;
 	sd_single = plan.single;
 	sd_parallel = !plan.single && info->system.max_vcpus > 1;
+	sd_live_start(id, (unsigned)plan.live_ms);
 	sd_watch_delay((unsigned)plan.delay_us);
 	sd_tables_drop(plan.drop_store);
 	qemu_plugin_register_vcpu_init_cb(id, on_vcpu_init);

@@ -5,6 +5,7 @@
  */
 #include "store.h"
 #include "arch.h"
+#include "delay.h"
 
 /*
  * A callback gets one pointer: kernel text lies in the top 2^48 bytes, so its
@@ -116,6 +117,7 @@ void sd_on_store(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *ud
 		store_piece(cpu, unpack_pc(udata), off, v[0], size);
 	else
 		store_pieces(cpu, unpack_pc(udata), off, v, size);
+	sd_delay_after_store(cpu);
 }
 
 static void stash_read(struct sd_cpu *c, uint8_t rmw, uint64_t off, uint64_t value)
@@ -172,4 +174,5 @@ void sd_on_atomic(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t va, void *u
 		ws.st.off -= 8;
 	}
 	store_word(cpu, &ws);
+	sd_delay_after_store(cpu);
 }

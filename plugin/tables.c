@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "pages.h"
 #include "shadow.h"
 #include "trace.h"
@@ -110,11 +111,12 @@ static void lock_begin(unsigned cpu, struct table *t)
 	t->lock = 0;
 	if (!(locks.levels >> t->level & 1) || !is_user(t))
 		return;
-	if (locks.pointer && (!sd_kernel_word(va, 8, &va) || !va)) {
+	if (locks.pointer && !sd_kernel_word(va, 8, &va)) {
 		sd_cpus[cpu].lost++;
 		return;
 	}
-	if (sd_watch_begin(cpu, &locks.word, va, pa))
+	/* NULL: not made as a table. mm/debug_vm_pgtable.c links frames of data for its tests. */
+	if (va && sd_watch_begin(cpu, &locks.word, va, pa))
 		t->lock = va;
 }
 
@@ -449,4 +451,6 @@ void sd_table_store(unsigned cpu, const struct sd_store *st)
 	note_use(t, new);
 	if (t->level > 1)
 		relink(cpu, st->pc, t, index, old, new);
+	else if (is_user(t))
+		sd_delay_entry(cpu, st->pc, slot_va(t, index), old, new);
 }

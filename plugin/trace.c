@@ -16,6 +16,7 @@
 
 #include "anchor.h"
 #include "arch.h"
+#include "live.h"
 #include "trace.h"
 
 enum { TRAILER_ROOM = SD_PAGE_SIZE / SD_RECORD_BYTES };
@@ -130,7 +131,7 @@ static void step_back(struct sd_cpu *c)
 	}
 }
 
-static void flush(struct sd_cpu *c)
+void sd_trace_flush(struct sd_cpu *c)
 {
 	if (!c->fill)
 		return;
@@ -155,12 +156,28 @@ static void append(struct sd_cpu *c, unsigned cpu, const struct sd_event *ev)
 	slot->seq = __atomic_fetch_add(&next_seq, 1, __ATOMIC_SEQ_CST);
 	c->kinds[ev->kind]++;
 	if (++c->fill == SD_TRACE_RECORDS)
-		flush(c);
+		sd_trace_flush(c);
+}
+
+/* With thread=single the one thread there is writes for all vCPUs. */
+static void flush_due(struct sd_cpu *c)
+{
+	if (!sd_single)
+		sd_trace_flush(c);
+	for (unsigned i = 0; sd_single && i < sd_ncpus; i++) {
+		sd_cpus[i].tide = c->tide;
+		sd_trace_flush(&sd_cpus[i]);
+	}
 }
 
 void sd_emit(unsigned cpu, const struct sd_event *ev)
 {
-	append(&sd_cpus[cpu], cpu, ev);
+	struct sd_cpu *c = &sd_cpus[cpu];
+	bool due = sd_live_due(c); /* before the record: the buffer must be ours */
+
+	append(c, cpu, ev);
+	if (G_UNLIKELY(due))
+		flush_due(c);
 }
 
 static void write_trailer(struct sd_cpu *c, unsigned cpu)
@@ -178,15 +195,16 @@ static void write_trailer(struct sd_cpu *c, unsigned cpu)
 				.c = c->reread_tables,
 				.d = c->reread_slots };
 	append(c, cpu, &end);
-	flush(c);
+	sd_trace_flush(c);
 }
 
 void sd_trace_close(void)
 {
+	sd_live_stop();
 	for (unsigned i = 0; i < sd_ncpus; i++) {
 		struct sd_cpu *c = &sd_cpus[i];
 
-		flush(c);
+		sd_trace_flush(c);
 		write_trailer(c, i);
 		if (c->fd >= 0)
 			close(c->fd);

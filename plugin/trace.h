@@ -8,6 +8,8 @@
 bool sd_trace_open(const char *dir, unsigned ncpus);
 /* Note in every file what KASLR has added to the addresses of the kernel's image. */
 void sd_trace_slide(uint64_t slide);
+/* Write what is buffered; by the buffer's owner (live.h). */
+void sd_trace_flush(struct sd_cpu *c);
 /* Write what is buffered and the trailers, and close. */
 void sd_trace_close(void);
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "delay.h"
 #include "observe.h"
 #include "tables.h"
 #include "trace.h"
@@ -35,6 +36,11 @@ uint64_t sd_reg(unsigned cpu, unsigned index)
 {
 	(void)cpu;
 	return registers[index];
+}
+
+void sd_delay_root(unsigned cpu)
+{
+	(void)cpu;
 }
 
 /* The only memory that decoders read is the frame of IRET: user code at 0x42. */

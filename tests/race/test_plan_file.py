@@ -36,7 +36,8 @@ SIMPLE = st.one_of(
 
 def holds(steps: st.SearchStrategy[Step]) -> st.SearchStrategy[Hold]:
     until = st.lists(steps, min_size=1, max_size=3).map(tuple)
-    return st.builds(Hold, POINTS, until, st.integers(1, 600_000))
+    infeasible = st.sampled_from([(), ("x86_64",), ("x86_64", "arm64")])
+    return st.builds(Hold, POINTS, until, st.integers(1, 600_000), infeasible)
 
 
 PLANS = st.builds(
@@ -47,6 +48,10 @@ PLANS = st.builds(
     repeat=st.integers(1, 9),
     iterations=st.integers(1, 9),
     smp=st.integers(1, 4),
+    options=st.sampled_from(["", "op=1,patience=20"]),
+    swap=st.integers(0, 9),
+    disk=st.integers(0, 9),
+    events=st.sampled_from(["", "default,vmas"]),
 )
 
 

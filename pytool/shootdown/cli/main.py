@@ -25,13 +25,16 @@ from shootdown.cli import (
     fetch,
     race,
     record,
+    replay,
     report,
     run,
+    search,
+    shrink,
 )
 from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, race, ci, bisect, record, check, report),
+    *(run, race, replay, shrink, search, ci, bisect, record, check, report),
     *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT

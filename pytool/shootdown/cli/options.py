@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +14,12 @@ from shootdown import arch
 from shootdown.arch import profiles
 from shootdown.errors import UsageError
 from shootdown.kernel import groups
+from shootdown.race import policies
 from shootdown.report import ktap
 from shootdown.report.result import Result
 from shootdown.report.text import render
-from shootdown.run import directory, experiment, source
+from shootdown.run import directory, experiment, record, source
 from shootdown.run.experiment import Experiment
-from shootdown.run.mutate import MUTATIONS
 
 DEFAULT: Final = Experiment(arch="x86_64")
 RUNS: Final = Path("runs")
@@ -77,7 +77,16 @@ def add_mutate(parser: Parser) -> None:
     parser.add_argument(
         "--mutate",
         metavar="NAME",
-        help=f"change the kernel's text at run time: {', '.join(MUTATIONS)}",
+        help="change the kernel's text at run time: no-flush, ... (docs/mutations.md)",
+    )
+
+
+def add_snapshot(parser: Parser) -> None:
+    """What a guest starts from."""
+    parser.add_argument(
+        "--snapshot",
+        metavar="auto|off",
+        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
     )
 
 
@@ -134,6 +143,10 @@ def add_experiment(
         metavar="MIB",
         help="swap, on a disk of its own (default: as the load needs)",
     )
+    how.add_argument("--disk", type=number, metavar="MIB", help="a disk for workloads (none)")
+    how.add_argument(
+        "--options", metavar="KEY=N[,...]", help="options of the workloads: docs/workloads.md"
+    )
     how.add_argument(
         "--events",
         metavar="GROUP[,GROUP...]",
@@ -143,10 +156,17 @@ def add_experiment(
         "--thread", metavar="multi|single", help=f"TCG threads (default: {DEFAULT.thread})"
     )
     how.add_argument(
-        "--snapshot",
-        metavar="auto|off",
-        help=f"start from a saved guest, or boot (default: {DEFAULT.snapshot})",
+        "--deterministic",
+        action="store_const",
+        const=True,
+        help="the same seed gives the same trace; slower, with --thread single",
     )
+    how.add_argument(
+        "--inject",
+        metavar="POLICY|FILE",
+        help=f"delay vCPUs at points of the kernel: {', '.join(policies.POLICIES)}, or delays.toml",
+    )
+    add_snapshot(how)
     how.add_argument(
         "--no-plugin",
         dest="plugin",
@@ -165,6 +185,27 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         "--policy",
         metavar="wilcox|glisse",
         help="tolerate aliases until the system call returns, or never (default: wilcox)",
+    )
+
+
+def add_live(parser: argparse.ArgumentParser) -> None:
+    """Whether the trace is checked while it is recorded, and what a violation does."""
+    when = parser.add_argument_group("when it is checked")
+    when.add_argument(
+        "--check-live",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="check while recording, or afterwards (default: while recording)",
+    )
+    when.add_argument(
+        "--stop-on-violation",
+        action="store_true",
+        help="end the run at the first violation, as soon as it is seen",
+    )
+    when.add_argument(
+        "--pause",
+        action="store_true",
+        help="the same, but leave the guest stopped for gdb and drgn until ^C",
     )
 
 
@@ -220,6 +261,8 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     }
     if args.command:
         given["command"] = a_command(args.command)
+    if given.get("deterministic"):
+        given.setdefault("thread", "single")
     base = experiment.load(args.plan) if args.plan else DEFAULT
     value = Experiment(**{**vars(base), **given})
     if "mem" not in given and not args.plan:
@@ -227,13 +270,14 @@ def the_experiment(args: argparse.Namespace) -> Experiment:
     return replace(
         value,
         arch=arch.get(value.arch).name,
-        kernel=_absolute(value.kernel),
-        rootfs=_absolute(value.rootfs),
+        kernel=absolute(value.kernel),
+        rootfs=absolute(value.rootfs),
+        inject=absolute(value.inject) if value.inject.endswith(".toml") else value.inject,
     )
 
 
-def _absolute(path: str) -> str:
-    # A plan must mean the same in another directory. What is no path here is left as it is.
+def absolute(path: str) -> str:
+    """A path that means the same in another directory; what is no path here is left as it is."""
     found = Path(path).expanduser()
     return str(found.resolve()) if path and found.exists() else path
 
@@ -255,6 +299,28 @@ def the_directory(
     if args.out:
         return directory.create(args.out, room)
     return directory.create_numbered(RUNS, name, room)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a command that records begins with."""
+
+    experiment: Experiment
+    run: directory.RunDir
+    tell: Callable[[str], None]
+
+
+def opened(args: argparse.Namespace) -> Opened | None:
+    """The experiment and its new run directory; None where --dry-run has printed all there is.
+
+    Raises UsageError before anything is done or written.
+    """
+    described, tell = the_experiment(args), progress()
+    if args.dry_run:
+        print(record.dry_run(described, tell))
+        return None
+    record.validate(described)
+    return Opened(described, the_directory(args, described.arch), tell)
 
 
 def number(text: str) -> int:

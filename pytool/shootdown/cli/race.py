@@ -8,6 +8,7 @@ that repeats it.
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shootdown import arch
 from shootdown.cli import options
 from shootdown.cli.ci import gravest
 from shootdown.errors import ExitCode, ShootdownError, UsageError
-from shootdown.race import find, trial
+from shootdown.race import find, finding, trial
 from shootdown.race.find import Found
 from shootdown.race.trial import Staged
 from shootdown.report.result import Result
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=options.number, metavar="N", help=text)
     options.add_profile(parser)
     options.add_mutate(parser)
+    options.add_snapshot(parser)
     parser.add_argument("--append", metavar="ARGS", help="more kernel arguments")
     options.add_policy(parser)
     parser.add_argument(
@@ -149,16 +151,23 @@ def _summary(done: list[_Trial], trials: int) -> str:
     lines = []
     for one in done:
         lines.append(f"{_word(one)} {one.run.name}: {_told(one)}")
-        lines.append(f"  {one.reproduce}")
+        lines.append(f"  {_again(one)}")
     violating = [one for one in done if one.code == ExitCode.VIOLATION]
     lines.append(f"{len(violating)} of {len(done)} trials violate a rule")
     if len(done) == 1 and done[0].result:
         lines = [render(done[0].result)]
+        lines += [_again(one) for one in violating]
     return "\n".join(lines) + "\n"
 
 
 def _word(one: _Trial) -> str:
     return one.result.verdict.upper() if one.result else "ERROR"
+
+
+def _again(one: _Trial) -> str:
+    if one.code == ExitCode.VIOLATION:
+        return f"shootdown replay {shlex.quote(str(one.run / finding.NAME))}"
+    return one.reproduce
 
 
 def _told(one: _Trial) -> str:

@@ -22,14 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Record, print the run directory, and return 0, or what the guest's end means."""
-    experiment = options.the_experiment(args)
-    tell = options.progress()
-    if args.dry_run:
-        print(record.dry_run(experiment, tell))
+    opened = options.opened(args)
+    if opened is None:
         return 0
-    record.validate(experiment)
-    run = options.the_directory(args, experiment.arch)
-    session = record.record(experiment, run, tell)
-    options.emit(args, {"directory": str(run.path)} | asdict(session), f"{run.path}\n")
+    session = record.record(opened.experiment, opened.run, opened.tell)
+    path = opened.run.path
+    options.emit(args, {"directory": str(path)} | asdict(session), f"{path}\n")
     record.raise_failure(session)
     return 0

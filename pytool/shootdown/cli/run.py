@@ -9,43 +9,59 @@ import argparse
 from collections.abc import Callable
 
 from shootdown.cli import options
-from shootdown.errors import ShootdownError
+from shootdown.errors import ShootdownError, UsageError
 from shootdown.report.result import Result
 from shootdown.run import checkstage, record, reportstage
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
+from shootdown.run.livestage import Live, LivePlan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_experiment(parser)
     options.add_policy(parser)
+    options.add_live(parser)
     options.add_out(parser)
     options.add_report(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Do all of it and return the verdict's exit code."""
-    experiment = options.the_experiment(args)
-    tell = options.progress()
-    if args.dry_run:
-        print(record.dry_run(experiment, tell))
+    live = _live(args)
+    opened = options.opened(args)
+    if opened is None:
         return 0
-    record.validate(experiment)
-    run = options.the_directory(args, experiment.arch)
-    tell(f"run directory {run.path}")
-    result = perform(experiment, run, tell)
+    opened.tell(f"run directory {opened.run.path}")
+    result = perform(opened.experiment, opened.run, opened.tell, live)
     options.show(args, result)
     return result.exit_code
 
 
-def perform(experiment: Experiment, run: RunDir, tell: Callable[[str], None]) -> Result:
-    """Record, check and write the reports; they are there even where a ShootdownError is raised."""
+def perform(
+    experiment: Experiment,
+    run: RunDir,
+    tell: Callable[[str], None],
+    live: LivePlan | None = None,
+) -> Result:
+    """Record, check and write the reports; they are there even where a ShootdownError is raised.
+
+    ``live``: check while recording; else afterwards.
+    """
+    watch = Live(run, experiment.arch, experiment.policy, tell, live) if live else None
     try:
-        record.record(experiment, run, tell)
-        result = checkstage.check(run, tell)
+        record.record(experiment, run, tell, live=watch)
+        result = checkstage.check(run, tell, report=watch.report if watch else None)
     except ShootdownError as error:
         reportstage.write(run, checkstage.failed(run, error))
         raise
     reportstage.write(run, result)
     return result
+
+
+def _live(args: argparse.Namespace) -> LivePlan | None:
+    if not args.check_live and (args.stop_on_violation or args.pause):
+        raise UsageError("--no-check-live sees no violation in time to stop for; leave it out")
+    if args.plugin is False or not args.check_live:
+        return None
+    return LivePlan(stop=args.stop_on_violation or args.pause, pause=args.pause)

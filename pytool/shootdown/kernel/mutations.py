@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from shootdown.errors import InfraError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.scan_text import CALLS
@@ -52,7 +50,7 @@ def no_flush(facts: KernelFacts) -> list[Patch]:
 _ENDBR64: Final = bytes.fromhex("f30f1efa")
 _RET: Final = b"\xc3"
 _CALL: Final = b"\xe8"
-_NOP5: Final = bytes.fromhex("0f1f440000")
+NOP5: Final = bytes.fromhex("0f1f440000")
 
 
 def _no_flush_x86_64(facts: KernelFacts) -> list[Patch]:
@@ -61,25 +59,25 @@ def _no_flush_x86_64(facts: KernelFacts) -> list[Patch]:
         va += len(_ENDBR64)
     old = facts.image.read(va, 1)
     # ftrace turns the call of __fentry__ into a 5-byte NOP; one byte of either is enough.
-    patched = (_NOP5[:1],) if old == _CALL else ()
+    patched = (NOP5[:1],) if old == _CALL else ()
     return [Patch(va, old, _RET, "flush_tlb_mm_range returns at once", patched)]
 
 
-_NOP: Final = bytes.fromhex("1f2003d5")
+NOP: Final = bytes.fromhex("1f2003d5")
 _SYS_EL1: Final = 0b1101_0101_0000_1000 << 16
 """SYS with op1 = 0, which EL1's TLBI forms have; CRn is 8, or 9 for the nXS forms."""
-_GATHER: Final = re.compile(
+GATHER: Final = re.compile(
     r"(tlb_flush|tlb_flush_mmu|tlb_flush_mmu_tlbonly|tlb_finish_mmu|tlb_remove_table"
     r"|unmap_page_range|__zap_vma_range|zap_pte_range|free_pgtables)(\.[a-z]+(\.\d+)?)*"
 )
 """Where ``tlb_flush`` is, or has been inlined; compilers add suffixes to names."""
-_RANGE: Final = re.compile(r"(__flush_tlb_range(_nosync)?|flush_tlb_mm)(\.[a-z]+(\.\d+)?)*")
+RANGE: Final = re.compile(r"(__flush_tlb_range(_nosync)?|flush_tlb_mm)(\.[a-z]+(\.\d+)?)*")
 """What ``tlb_flush`` calls, when that has not been inlined."""
 
 
 def _no_flush_arm64(facts: KernelFacts) -> list[Patch]:
     symbols = facts.symbols
-    gather = {va for name in symbols if _GATHER.fullmatch(name) for va in symbols.all_of(name)}
+    gather = {va for name in symbols if GATHER.fullmatch(name) for va in symbols.all_of(name)}
     flush = {
         va
         for name in symbols
@@ -87,7 +85,7 @@ def _no_flush_arm64(facts: KernelFacts) -> list[Patch]:
         for va in symbols.all_of(name)
     }
     ranges = {va for start in flush for va in _called(facts, start) if _is_range(facts, va)}
-    patches = [patch for va in sorted(gather | ranges) for patch in _tlbis(facts, va)]
+    patches = [patch for va in sorted(gather | ranges) for patch in tlbis(facts, va)]
     if not patches:
         raise InfraError(
             f"No TLBI was found on the unmap path of {facts.release}; "
@@ -96,9 +94,14 @@ def _no_flush_arm64(facts: KernelFacts) -> list[Patch]:
     return patches
 
 
+def is_tlbi(word: int) -> bool:
+    """Whether an instruction is a TLBI of EL1."""
+    return word & 0xFFFF0000 == _SYS_EL1 and word >> 12 & 0xF in (8, 9)
+
+
 def _is_range(facts: KernelFacts, va: int) -> bool:
     name, offset = facts.symbols.at(va)
-    return offset == 0 and _RANGE.fullmatch(name) is not None
+    return offset == 0 and RANGE.fullmatch(name) is not None
 
 
 def _called(facts: KernelFacts, va: int) -> list[int]:
@@ -107,15 +110,13 @@ def _called(facts: KernelFacts, va: int) -> list[int]:
     return targets
 
 
-def _tlbis(facts: KernelFacts, va: int) -> Iterator[Patch]:
+def tlbis(facts: KernelFacts, va: int) -> Iterator[Patch]:
     """Every TLBI of the function at ``va``."""
     data = facts.image.read(va, facts.symbols.next_after(va) - va)
-    words = np.frombuffer(data, "<u4", len(data) // 4)
-    crn = words >> np.uint32(12) & np.uint32(0xF)
-    tlbi = (words & np.uint32(0xFFFF0000) == _SYS_EL1) & ((crn == 8) | (crn == 9))
     name, _ = facts.symbols.at(va)
-    for at in (4 * np.flatnonzero(tlbi)).tolist():
-        yield Patch(va + at, data[at : at + 4], _NOP, f"no TLBI at {name}+{at:#x}")
+    for at in range(0, len(data) - 3, 4):
+        if is_tlbi(int.from_bytes(data[at : at + 4], "little")):
+            yield Patch(va + at, data[at : at + 4], NOP, f"no TLBI at {name}+{at:#x}")
 
 
 _NO_FLUSH: Final[dict[str, Callable[[KernelFacts], list[Patch]]]] = {

@@ -1,52 +1,72 @@
-"""Mutations of what has to be waited for, or caught up with. See ``mutations``."""
+"""Flushes that are missing in one operation, or incomplete in all of them.
+
+Each entry of ``FLUSHES`` is a bug that a kernel had, or could have. They leave most of a kernel's
+flushes alone, so that some need a race to do harm.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from shootdown.errors import UsageError
+from shootdown.kernel import mutations_flush_arm64 as arm64
+from shootdown.kernel import mutations_flush_x86_64 as x86_64
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.mutation_text import EQUAL, always, body, call_to, calls, refuse
 from shootdown.kernel.mutations import Patch
+from shootdown.kernel.mutations_text import dropped, functions, needed, without_calls
 
-_SOON: Final = 10
-"""Instructions from a barrier to what it is there for."""
+Mutation = Callable[[KernelFacts], Sequence[Patch]]
+
+_FLUSHERS: Final = "flush_tlb_mm_range|tlb_flush|__flush_tlb_range(_nosync)?|flush_tlb_mm"
+_FORK: Final = "dup_mmap|dup_mm|copy_mm|copy_process"
 
 
-def lazy_no_catch_up(facts: KernelFacts) -> list[Patch]:
-    """x86: a CPU that stops being lazy takes its TLB for current, whatever it was spared.
+def mprotect_no_flush(facts: KernelFacts) -> list[Patch]:
+    """mprotect flushes nothing (mm/mprotect.c: do_mprotect_pkey, change_protection)."""
+    finish = without_calls(facts, "tlb_finish_mmu", "do_mprotect_pkey")
+    starts = functions(facts, "change_protection")
+    return finish + dropped(facts, _FLUSHERS, starts)  # the latter of a VMA, where not gathered
 
-    In ``switch_mm_irqs_off()`` the comparison of ``tlb_gen`` behind the barrier comes out equal.
-    Raises InfraError when the kernel has no such thing.
+
+def fork_no_flush(facts: KernelFacts) -> list[Patch]:
+    """fork does not flush what it write-protected (kernel/fork.c, mm/mmap.c: dup_mmap)."""
+    return _FORK_NO_FLUSH[facts.arch](facts)
+
+
+def madvise_no_flush(facts: KernelFacts) -> list[Patch]:
+    """madvise(MADV_DONTNEED) neither flushes nor frees the pages (mm/madvise.c, mm/memory.c).
+
+    Not where tlb_end_vma() flushes, as on arm64: that is done for munmap as well.
     """
-    code = body(facts, ("switch_mm_irqs_off",))
-    for at, one in enumerate(code):
-        if one.name == "lock add" and "rsp" in one.operands:  # smp_mb()
-            for branch in code[at : at + _SOON]:
-                if branch.name in EQUAL:
-                    new = always(facts.arch, branch)
-                    return [Patch(branch.va, branch.code, new, f"up to date at {branch.where}")]
-    raise refuse(facts, "switch_mm_irqs_off()")
+    return without_calls(facts, "tlb_finish_mmu", "zap_page_range_single|do_madvise|vector_madvise")
 
 
-def tables_no_grace(facts: KernelFacts) -> list[Patch]:
-    """Page tables are freed without waiting for walkers that hold no lock.
+def _for(**known: Mutation) -> Mutation:
+    def change(facts: KernelFacts) -> Sequence[Patch]:
+        if facts.arch not in known:
+            raise UsageError(f"this mutation is for {', '.join(known)}, not for {facts.arch}")
+        return known[facts.arch](facts)
 
-    Where a batch of tables is handed to RCU (``tlb_remove_table_free()``, inlined), what RCU would
-    call after a grace period is called at once. x86 of 6.x frees its tables otherwise
-    (``native_tlb_remove_table()``), and is left as it was. Raises InfraError when the kernel has no
-    such thing.
-    """
-    found = [
-        one
-        for name in ("tlb_remove_table", "tlb_flush_mmu", "tlb_finish_mmu")
-        for one in calls(facts, body(facts, (name,)), "call_rcu")[
-            :1
-        ]  # another is of a single table
-    ]
-    if not found or "tlb_remove_table_rcu" not in facts.symbols:
-        raise refuse(facts, "tlb_remove_table_free()")
-    free = facts.va("tlb_remove_table_rcu")
-    return [
-        Patch(one.va, one.code, call_to(facts.arch, one, free), f"no grace period at {one.where}")
-        for one in found
-    ]
+    return change
+
+
+_FORK_NO_FLUSH: Final[Mapping[str, Callable[[KernelFacts], list[Patch]]]] = {
+    "x86_64": lambda facts: without_calls(facts, _FLUSHERS, _FORK),
+    "arm64": lambda facts: needed(
+        facts, arm64.no_tlbi(facts, functions(facts, _FORK)), "TLBI in fork"
+    ),
+}
+
+FLUSHES: Final[Mapping[str, Mutation]] = {
+    "mprotect-no-flush": mprotect_no_flush,
+    "fork-no-flush": fork_no_flush,
+    "madvise-no-flush": _for(x86_64=madvise_no_flush),
+    "local-flush": _for(x86_64=x86_64.local_flush, arm64=arm64.local_flush),
+    "flush-no-wait": _for(x86_64=x86_64.flush_no_wait, arm64=arm64.flush_no_wait),
+    "first-page-only": _for(x86_64=x86_64.first_page_only),
+    "lazy-skip": _for(x86_64=x86_64.lazy_skip),
+    "lazy-stays": _for(x86_64=x86_64.lazy_stays),
+    "leaf-flush": _for(arm64=arm64.leaf_flush),
+}
+"""By name."""

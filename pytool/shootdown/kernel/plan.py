@@ -36,6 +36,7 @@ def make(
     events: str = "",
     slide: int | None = None,
     observe: bool = True,
+    live_ms: int = 0,
     drop_store: int = 0,
     delay_us: int = 0,
 ) -> str:
@@ -43,7 +44,8 @@ def make(
 
     ``ram_size``: bytes of guest RAM. ``thread``: how QEMU runs vCPUs. ``events``: groups of
     events, as ``groups.named`` takes them. ``slide``:
-    bytes that KASLR has added to the kernel's VAs, where that is known. ``drop_store`` and
+    bytes that KASLR has added to the kernel's VAs, where that is known. ``live_ms``: milliseconds
+    after which records are to be in the trace's files, 0 for any time. ``drop_store`` and
     ``delay_us`` (microseconds) are for tests: lose the N-th page-table store; sleep before
     numbering a watched access. A probe that the kernel has no place for is left out and named in
     a comment. Raises InfraError when the kernel lacks something no recording can do without, and
@@ -71,6 +73,8 @@ def make(
         *plan_groups.lines(facts, spec.registers, groups.named(events)),
         f"observe {int(observe)}",
     ]
+    if live_ms:
+        lines.append(f"live {live_ms}")
     if drop_store:
         lines.append(f"test_drop_store {drop_store}")
     if delay_us:

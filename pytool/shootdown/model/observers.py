@@ -43,7 +43,7 @@ class _Change:
 class Observers(Listener):
     """Watches on a machine; ``seen`` has counts by operation and thread.
 
-    ``pages`` are the numbers of the pages (VA >> 12) that the trace has accesses for.
+    ``pages`` are the numbers of the pages (VA >> 12) that are watched.
     """
 
     def __init__(self, machine: Machine) -> None:

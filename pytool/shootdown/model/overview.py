@@ -6,14 +6,19 @@ It is gathered from pieces in any order; what is kept does not grow with the tra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from shootdown.model import lock_tally
 from shootdown.model.callstack import STACK_LOG2
 from shootdown.model.pagetables import PAGE_SHIFT
-from shootdown.trace.schema import Kind
+from shootdown.trace.schema import Kind, Mark
 from shootdown.trace.types import Events
+
+_WIDE: Final = 1 << 14
+_DECLARED: Final = 1 << 20
+"""Pages of a range, and of all, that count as declared; guests may declare what they like."""
 
 
 @dataclass
@@ -21,20 +26,29 @@ class Overview:
     """Gathered by ``add``."""
 
     pages: set[int] = field(default_factory=set)
-    """Numbers of the pages (VA >> 12) with user accesses."""
+    """Numbers of the pages (VA >> 12) that are watched: with user accesses, or declared to be."""
     stack_log2: int = STACK_LOG2
     """Binary logarithm of a kernel stack's bytes."""
     mismatches: int = 0
     """Events of AUDIT_MISMATCH."""
     own: frozenset[tuple[int, int]] = frozenset()
     """Places that take or leave an mmap_lock as a reader (``locks.decode``)."""
+    _declared: int = 0
 
     def add(self, part: Events) -> None:
         """Look at some events of one vCPU."""
         kind = part["kind"]
+        self._declare(part[(kind == Kind.MARK) & (part["id"] == Mark.RANGE)])
         accesses = part["a"][kind == Kind.OBS]
         self.pages.update(np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist())
         for said in part["size"][kind == Kind.ARMED].tolist():
             self.stack_log2 = said or STACK_LOG2
         self.mismatches += int(np.count_nonzero(kind == Kind.AUDIT_MISMATCH))
         self.own |= lock_tally.readers_own(part)
+
+    def _declare(self, marks: Events) -> None:
+        for start, size in marks[["b", "c"]].tolist():
+            first, end = start >> PAGE_SHIFT, (start + size - 1 >> PAGE_SHIFT) + 1
+            self._declared += max(end - first, 0)
+            if end - first <= _WIDE and self._declared <= _DECLARED:
+                self.pages.update(range(first, end))

@@ -3,8 +3,9 @@
 When such a call returns with success, nobody may go on using the entries it took away. The promise
 is about address ranges of the caller's address space; what it says follows the kernel's code:
 
-* ``munmap``, ``mmap(MAP_FIXED)`` and ``madvise`` (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_REMOVE)
-  visit every entry of their range, under its page-table lock, and leave none behind.
+* ``munmap``, ``mmap(MAP_FIXED)`` and ``madvise`` (MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_REMOVE,
+  MADV_GUARD_INSTALL) visit every entry of their range, under its page-table lock, and leave none
+  behind that translates.
 * ``mprotect`` promises that nobody has more than the new protection. Without a change of protection
   it returns early (mm/mprotect.c, mprotect_fixup()), so it promises nothing about entries that
   permit no more than it was asked for.
@@ -35,7 +36,12 @@ SHM_REMAP: Final = 0o40000
 CLONE_VM: Final = 0x100
 PROT_WRITE: Final = 2
 PROT_EXEC: Final = 4
-ADVICE: Final = {4: "MADV_DONTNEED", 9: "MADV_REMOVE", 24: "MADV_DONTNEED_LOCKED"}
+ADVICE: Final = {
+    4: "MADV_DONTNEED",
+    9: "MADV_REMOVE",
+    24: "MADV_DONTNEED_LOCKED",
+    102: "MADV_GUARD_INSTALL",
+}
 
 _PAGE: Final = 4096
 _USER_VA: Final = (1 << 56) - 1  # arm64 ignores the top byte of user addresses

@@ -23,6 +23,10 @@ class Race:
     repeat: int
     iterations: int
     smp: int
+    options: str = ""
+    swap: int = 0
+    disk: int = 0
+    events: str = ""
 
     @property
     def name(self) -> str:
@@ -45,6 +49,10 @@ class Race:
             repeat=self.repeat,
             iterations=self.iterations,
             smp=self.smp,
+            options=self.options,
+            swap=self.swap,
+            disk=self.disk,
+            events=self.events,
         )
 
 
@@ -55,15 +63,21 @@ def race(
     repeat: int = 1,
     iterations: int = 20,
     smp: int = 3,
+    options: str = "",
+    swap: int = 0,
+    disk: int = 0,
+    events: str = "",
 ) -> Callable[[Function], Race]:
     """Make a race of a function that takes a Script.
 
     ``workload``: one of ``guest/workloads``; it takes ``iterations`` steps on ``smp`` vCPUs, and
-    the holds are done ``repeat`` times. ``arch``: empty is all. Raises UsageError for others.
+    the holds are done ``repeat`` times. ``arch``: empty is all. ``options``: of the workload,
+    ``KEY=VALUE`` with commas between. ``swap``, ``disk``: MiB that the guest gets. ``events``:
+    groups of events that are recorded. Raises UsageError for others.
     """
     names = tuple(architectures.get(name).name for name in arch) or architectures.names()
 
     def make(function: Function) -> Race:
-        return Race(function, workload, names, repeat, iterations, smp)
+        return Race(function, workload, names, repeat, iterations, smp, options, swap, disk, events)
 
     return make

@@ -30,6 +30,8 @@ class Held:
     held_ms: float = 0.0
     """Milliseconds that the others ran meanwhile."""
     timed_out: bool = False
+    infeasible: bool = False
+    """The race says that it has to time out."""
     why: list[str] = field(default_factory=list)
     """Of a hold that timed out: what kept the others, a sentence each."""
 
@@ -39,7 +41,7 @@ class Director:
 
     def __init__(self, plan: Plan, traps: Mapping[Point, Traps], stage: Stage) -> None:
         self._plan = plan
-        self._traps = traps
+        self._traps = {point: where.moved(stage.slide) for point, where in traps.items()}
         self._stage = stage
         self._reach = Reach(stage)
         self._why = Why(stage)
@@ -66,6 +68,7 @@ class Director:
             return None
         engine, vcpu = self._stage.engine, arrival.vcpu
         record = Held(str(hold), vcpu, str(arrival.task), self._why.place(await engine.pc(vcpu)))
+        record.infeasible = self._stage.target.arch.name in hold.infeasible
         self.held.append(record)
         engine.hold(vcpu)
         page = page if arrival.page is None else arrival.page

@@ -28,19 +28,27 @@ from shootdown.errors import UsageError
 from shootdown.race.points import BOUND_MS, Advance, Hold, Pause, Plan, Point, Step, nearest
 
 SCHEMA: Final = 1
-_PLAN: Final = {"name": str, "workload": str, "repeat": int, "iterations": int, "smp": int}
+_ALWAYS: Final = {"name": str, "workload": str, "repeat": int, "iterations": int, "smp": int}
+_PLAN: Final = {**_ALWAYS, "options": str, "swap": int, "disk": int, "events": str}
+SAVED: Final = ("experiment", "expect")
+"""Tables that ``race.finding`` adds to a plan; a plan that has them is a plan all the same."""
 _POINT: Final = {f.name: int if f.name in ("cpu", "nth") else str for f in fields(Point)}
-_HOLD: Final = {"point": dict, "until": list, "bound_ms": int}
+_HOLD: Final = {"point": dict, "until": list, "bound_ms": int, "infeasible": list}
 
 
 def to_toml(plan: Plan) -> str:
     """The plan as a file; what has its default is left out of points."""
     lines = [f"schema = {SCHEMA}"]
-    lines += [f"{name} = {json.dumps(getattr(plan, name))}" for name in _PLAN]
+    lines += [
+        f"{name} = {json.dumps(value)}"
+        for name in _PLAN
+        if (value := getattr(plan, name)) or name in _ALWAYS
+    ]
     for hold in plan.holds:
         lines += ["", "[[hold]]", f"point = {_point(hold.point)}"]
         lines += ["until = [", *(f"  {_step(step)}," for step in hold.until), "]"]
         lines += [f"bound_ms = {hold.bound_ms}"]
+        lines += [f"infeasible = {json.dumps(hold.infeasible)}"] if hold.infeasible else []
     return "\n".join(lines) + "\n"
 
 
@@ -63,6 +71,8 @@ def of_toml(text: str) -> Plan:
     schema, holds = table.pop("schema", None), table.pop("hold", [])
     if schema != SCHEMA:
         raise UsageError(f"schema is {schema}, and this shootdown reads {SCHEMA}")
+    for name in SAVED:
+        table.pop(name, None)
     _check("a plan", table, _PLAN, ("name", "workload"))
     if not isinstance(holds, list):
         raise UsageError("holds are [[hold]], with two brackets")
@@ -89,16 +99,22 @@ def _step(step: Step) -> str:
             return f"{{ advance = {step.instructions} }}"
         case Hold():
             until = ", ".join(_step(inner) for inner in step.until)
-            return (
-                f"{{ point = {_point(step.point)}, until = [{until}], bound_ms = {step.bound_ms} }}"
-            )
+            words = [f"point = {_point(step.point)}", f"until = [{until}]"]
+            words += [f"bound_ms = {step.bound_ms}"]
+            words += [f"infeasible = {json.dumps(step.infeasible)}"] if step.infeasible else []
+            return f"{{ {', '.join(words)} }}"
     return _point(step)
 
 
 def _hold_of(table: Any) -> Hold:
     _check("a hold", table, _HOLD, ("point", "until"))
     until = tuple(_step_of(step) for step in table["until"])
-    return Hold(_point_of(table["point"]), until, table.get("bound_ms", BOUND_MS))
+    infeasible = table.get("infeasible", [])
+    if not all(isinstance(name, str) for name in infeasible):
+        raise UsageError(f"infeasible of a hold is {infeasible!r}, and no list of architectures")
+    return Hold(
+        _point_of(table["point"]), until, table.get("bound_ms", BOUND_MS), tuple(infeasible)
+    )
 
 
 def _step_of(table: Any) -> Step:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shootdown import arch as architectures
 from shootdown.errors import UsageError
 
-EVENTS: Final = ("pte_write", "flush", "load", "store", "enter", "return", "call")
+EVENTS: Final = ("pte_write", "flush", "root_load", "load", "store", "enter", "return", "call")
 """What a point may be; see ``Point.event``."""
 CLASSES: Final = ("any", "none", "present", "readonly", "writable")
 """What a page-table entry may be: ``none`` is any entry that no CPU can use; ``present`` is
@@ -39,8 +40,9 @@ class Point:
 
     event: str
     """``pte_write``: a store changes an entry of level 1; ``flush``: TLB entries are invalidated;
-    ``load``, ``store``: an access of user mode to what the workload declared; ``enter``,
-    ``return``: of the kernel function ``function``; ``call``: of ``function`` by ``inside``."""
+    ``root_load``: the CPU gets another address space; ``load``, ``store``: an access of user mode
+    to what the workload declared; ``enter``, ``return``: of the kernel function ``function``;
+    ``call``: of ``function`` by ``inside``."""
     thread: str = "*"
     """Name of the thread, a shell pattern; a kernel thread has one too."""
     cpu: int | None = None
@@ -56,6 +58,7 @@ class Point:
     of: str = "any"
     """Where the access, or the entry, points; one of ``PLACES``."""
     function: str = ""
+    """Name, or names with ``|`` between, of which those count that the kernel has."""
     inside: str = ""
     """``call``: the calling function; empty is any."""
     nth: int = 1
@@ -137,9 +140,13 @@ class Hold:
     """What has to happen, in this order. A Hold in here holds one more vCPU."""
     bound_ms: int = BOUND_MS
     """Milliseconds, as in Pause, after which the vCPU goes on in any case."""
+    infeasible: tuple[str, ...] = ()
+    """Architectures on which this order cannot be, and the hold is to time out."""
 
     def __post_init__(self) -> None:
         _milliseconds("bound", self.bound_ms)
+        for name in self.infeasible:
+            architectures.get(name)
         if not self.until:
             raise UsageError(f"the hold of {self.point} waits for nothing: say until when")
 
@@ -166,6 +173,14 @@ class Plan:
     """Iterations of the workload: as many opportunities."""
     smp: int = 3
     """vCPUs."""
+    options: str = ""
+    """Of the workload: ``KEY=VALUE``, with commas between."""
+    swap: int = 0
+    """MiB of swap."""
+    disk: int = 0
+    """MiB of a disk without content, for workloads that do direct IO."""
+    events: str = ""
+    """Groups of events to record, with commas between; empty is default."""
 
     def __post_init__(self) -> None:
         if not self.holds:

@@ -65,6 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--race-trials", type=int, default=1, metavar="N", help="guests for each race")
     group.addoption("--race-seed", type=int, default=DEFAULT.seed, metavar="N", help="first seed")
     group.addoption("--race-mutate", default="", metavar="NAME", help="change the kernel's text")
+    group.addoption("--race-profile", default="", metavar="NAME", help="profile of the guest")
+    group.addoption("--race-snapshot", default="off", metavar="auto|off", help="auto: boot once")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -173,6 +175,8 @@ def _run(config: pytest.Config, race: Race, arch: str, seed: int, parent: Path) 
         arch,
         kernel=config.getoption("race_kernel"),
         mutate=config.getoption("race_mutate"),
+        profile=config.getoption("race_profile"),
+        snapshot=config.getoption("race_snapshot"),
     )
     run = directory.create(parent / f"{race.name}-{arch}-{seed}", trial.ROOM_BYTES)
     try:

@@ -108,7 +108,7 @@ class Reach:
     async def _look(self, point: Point, hit: Hit, task: Task, page: int | None) -> Arrival | None:
         """Whether the instruction before which a vCPU stands does what the point says."""
         if point.event not in ("pte_write", "load", "store"):
-            if point.when == "after" and point.event == "flush":
+            if point.when == "after" and point.event in ("flush", "root_load"):
                 await self._stage.engine.step(hit.vcpu)
             return Arrival(hit.vcpu, task, page)
         what = await self._operand(hit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ _FORKS: Final = ("fork", "vfork", "clone", "clone3")
 """System calls that may fork: which one does depends on the C library."""
 _SUFFIX: Final = re.compile(r"(\.(isra|constprop|part|llvm)(\.\d+)?)*")
 """What a compiler may add to a function's name; ``.cold`` is no entry of it."""
+_OR: Final = "|"
+"""Between names one of which a kernel may have."""
 _NO_FUNCTION: Final = re.compile(r"\.|^__(pfx|ksymtab|kstrtab|SCT|SCK|cfi)_")
-_SEEN: Final = ("pte_write", "flush", "load", "store")
+_SEEN: Final = ("pte_write", "flush", "root_load", "load", "store")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Traps:
     """VAs at which it is looked whether the point is reached; of ``return`` there is none."""
     gates: frozenset[int]
     """Entries of the functions one of which the thread must be in; empty: it may be anywhere."""
+
+    def moved(self, slide: int) -> Traps:
+        """The same in a kernel that KASLR has moved by ``slide`` bytes; user mode stays."""
+        return Traps(self.point, _moved(self.vas, slide), _moved(self.gates, slide))
+
+
+def _moved(vas: frozenset[int], slide: int) -> frozenset[int]:
+    return frozenset(va + slide if va >> 63 else va for va in vas)
 
 
 def needs_survey(plan: Plan) -> bool:
@@ -70,7 +81,15 @@ def _place(va: int, facts: KernelFacts) -> str:
 
 
 def _entries(name: str, facts: KernelFacts, spec: Spec) -> list[int]:
-    """First instructions of a system call or of a function; raises UsageError."""
+    """First instructions of a system call or of a function, or of several; raises UsageError."""
+    if _OR in name:
+        found = []
+        for each in name.split(_OR):
+            with contextlib.suppress(UsageError):
+                found += _entries(each, facts, spec)
+        if not found:
+            raise UsageError(f"the kernel {facts.release} has none of {name}")
+        return found
     symbols = facts.symbols
     calls = _FORKS if name == "fork" else (name,)
     if found := [
@@ -95,7 +114,8 @@ def _alike(name: str, facts: KernelFacts, spec: Spec) -> list[str]:
 
 def _calls(point: Point, facts: KernelFacts, spec: Spec) -> Iterator[int]:
     _entries(point.function, facts, spec)
-    sites = scan.callers(facts, point.function)
+    names = [name for name in point.function.split(_OR) if name in facts.symbols]
+    sites = [site for name in names for site in scan.callers(facts, name)]
     inside = [s for s in sites if not point.inside or _is(s.function, point.inside)]
     if not inside:
         callers = sorted({site.function for site in sites})
@@ -112,7 +132,10 @@ def _calls(point: Point, facts: KernelFacts, spec: Spec) -> Iterator[int]:
 
 
 def _is(symbol: str, name: str) -> bool:
-    return symbol.startswith(name) and _SUFFIX.fullmatch(symbol[len(name) :]) is not None
+    return any(
+        symbol.startswith(each) and _SUFFIX.fullmatch(symbol[len(each) :]) is not None
+        for each in name.split(_OR)
+    )
 
 
 def _seen(point: Point, survey: Survey) -> list[Site]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -38,6 +38,10 @@ class Actor:
         """An instruction that invalidates TLB entries; x86-64: a load of CR3 too."""
         return self._point("flush", "before", within=within, nth=nth)
 
+    def switches(self, *, within: str = "") -> Point:
+        """The load of another address space's root, by whoever ran before."""
+        return self._point("root_load", "after", within=within)
+
     def load(self, of: str = "page", *, nth: int = 1) -> Point:
         """A load of user mode from the ``page`` whose entry changed, or from the ``window``."""
         return self._point("load", "after", of=of, nth=nth)
@@ -47,7 +51,10 @@ class Actor:
         return self._point("store", "after", of=of, nth=nth)
 
     def enters(self, function: str, *, within: str = "", nth: int = 1) -> Point:
-        """The first instruction of a kernel function, or of a system call by its name."""
+        """The first instruction of a kernel function, or of a system call by its name.
+
+        Several names with ``|`` between: of those that the kernel has, any.
+        """
         return self._point("enter", "before", function=function, within=within, nth=nth)
 
     def returns(self, function: str, *, nth: int = 1) -> Point:
@@ -90,11 +97,13 @@ class Script:
         after: Point | None = None,
         before: Point | None = None,
         bound_ms: int = BOUND_MS,
+        infeasible: Sequence[str] = (),
     ) -> Iterator[None]:
         """Hold who reaches the point while the others do what the block says.
 
         Name the point by exactly one of ``at`` (where the point lies of itself), ``after`` and
-        ``before``. After ``bound_ms`` milliseconds it is let go in any case. Raises UsageError.
+        ``before``. After ``bound_ms`` milliseconds it is let go in any case; on the architectures
+        ``infeasible`` that is what must happen. Raises UsageError.
         """
         given = [
             at,
@@ -107,7 +116,7 @@ class Script:
         self._open.append([])
         yield
         until = tuple(self._open.pop())
-        self._open[-1].append(Hold(points[0], until, bound_ms))
+        self._open[-1].append(Hold(points[0], until, bound_ms, tuple(infeasible)))
 
     def run_until(self, point: Point) -> None:
         """Let everybody who is not held run until the point is reached; only in a hold."""

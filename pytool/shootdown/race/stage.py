@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shootdown.arch.base import Arch
-from shootdown.errors import UsageError
+from shootdown.errors import InfraError, UsageError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.race.engine import Engine
 from shootdown.race.points import Point
@@ -17,9 +17,11 @@ from shootdown.race.spec_arm64 import SPEC as ARM64
 from shootdown.race.spec_x86_64 import SPEC as X86_64
 from shootdown.race.survey import Survey
 from shootdown.race.view import Task, View, open_view
+from shootdown.run import locate
 from shootdown.vm import gdbstub
 from shootdown.vm.gdbstub import GdbStub
 from shootdown.vm.guest import Guest
+from shootdown.vm.memory import GuestMemory
 
 SPECS = {"x86_64": X86_64, "arm64": ARM64}
 """By architecture."""
@@ -32,6 +34,8 @@ class Target:
     arch: Arch
     facts: KernelFacts
     survey: Survey | None
+    stays: bool = True
+    """Whether the kernel certainly runs where it was linked; else it is looked for in memory."""
 
     @property
     def spec(self) -> Spec:
@@ -46,6 +50,8 @@ class Stage:
     target: Target
     view: View
     engine: Engine
+    slide: int = 0
+    """Bytes that KASLR has added to the VAs of the kernel's image."""
     windows: dict[int, tuple[int, int]] = field(default_factory=dict)
     """First VA and end (exclusive) of what the workload declared, by number."""
 
@@ -56,6 +62,10 @@ class Stage:
     def meant(self, point: Point, task: Task, vcpu: int) -> bool:
         """Whether the point speaks of this thread on this vCPU."""
         return fnmatch.fnmatchcase(task.comm, point.thread) and point.cpu in (None, vcpu)
+
+    def linked(self, pc: int) -> int:
+        """A VA of the running kernel's text as it was linked."""
+        return pc - self.slide
 
     async def stack_pointer(self, vcpu: int) -> int:
         """The vCPU's stack pointer."""
@@ -87,11 +97,21 @@ async def open_stage(guest: Guest, target: Target) -> AsyncIterator[Stage]:
             for vcpu in stub.vcpus
             for value in (await stub.read(vcpu, spec.kernel_roots)).values()
         ]
-        view = open_view(guest.memory(), roots, target.facts, target.arch, spec)
+        slide = 0 if target.stays else _slide(guest.memory(), target.facts)
+        view = open_view(guest.memory(), roots, target.facts, target.arch, spec, slide=slide)
         listeners = _listeners(stub, target, windows)
-        yield Stage(target, view, Engine(stub, spec.pc, listeners), windows)
+        yield Stage(target, view, Engine(stub, spec.pc, listeners), slide, windows)
     finally:
         await stub.close()
+
+
+def _slide(memory: GuestMemory, facts: KernelFacts) -> int:
+    place = locate.find(memory, facts)
+    if place is None:
+        raise InfraError(
+            f"the guest's memory does not hold {facts.path}; give the image that boots"
+        )
+    return place.slide
 
 
 def _listeners(

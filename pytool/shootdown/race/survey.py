@@ -20,7 +20,7 @@ from shootdown.model.tasks import Tasks
 from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Flag, Kind, Mark
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KINDS: Final = (
     *(Kind.PTE_WRITE, Kind.FLUSH, Kind.ROOT_LOAD, Kind.PROBE, Kind.PROBE_MORE, Kind.RET_USER),
     *(Kind.MARK, Kind.OBS, Kind.WATCH),
@@ -33,7 +33,8 @@ class Site:
 
     pc: int
     what: str
-    """``pte_write``, ``flush``, ``load``, ``store``, ``range`` or ``unrange`` (the marks)."""
+    """``pte_write``, ``flush``, ``root_load``, ``load``, ``store``, ``range`` or ``unrange`` (the
+    marks)."""
     old: str = ""
     """``pte_write``: ``none``, ``readonly`` or ``writable``."""
     new: str = ""
@@ -120,6 +121,8 @@ def _access(event: Event, mmu: Mmu) -> tuple[str, str, str] | None:
             return "flush", "", ""
         case Kind.ROOT_LOAD if event.d == event.a:  # x86: a flush, and no other address space
             return "flush", "", ""
+        case Kind.ROOT_LOAD:
+            return "root_load", "", ""
         case Kind.OBS:
             return "store" if event.flags & Flag.STORE else "load", "", ""
     return None

@@ -42,7 +42,8 @@ def _key(experiment: Experiment, facts: KernelFacts) -> str:
     words = (
         *(str(survey.FORMAT), facts.build_id or cache.sha256(facts.path)),
         *(cache.sha256(artifacts.agent(experiment.arch)), experiment.arch, experiment.profile),
-        *(experiment.workloads, experiment.append),
+        *(experiment.workloads, experiment.append, experiment.options),
+        *(str(experiment.swap), str(experiment.disk)),
     )
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 

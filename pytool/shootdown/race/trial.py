@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
-from shootdown.errors import ShootdownError, UsageError
+from shootdown.errors import ExitCode, ShootdownError
 from shootdown.kernel import facts as kernel_facts
 from shootdown.kernel.cache import cache_root
-from shootdown.race import plan_file, surveys
+from shootdown.race import finding, plan_file, surveys
 from shootdown.race.director import Director
+from shootdown.race.finding import Finding, expected_of
 from shootdown.race.points import Plan, Point
 from shootdown.race.resolve import Traps, needs_survey, places, resolve
 from shootdown.race.stage import Target, open_stage
@@ -56,15 +57,21 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
     candidates for a point that the kernel does not have, and what a recording raises.
     """
     experiment = replace(
-        experiment, workloads=plan.workload, iterations=plan.iterations, smp=plan.smp
+        experiment,
+        workloads=plan.workload,
+        iterations=plan.iterations,
+        smp=plan.smp,
+        options=plan.options,
+        swap=plan.swap,
+        disk=plan.disk,
+        events=plan.events,
     )
     record.validate(experiment)
     arch = record.configured(experiment)
-    if not record.stays((*arch.machine.cmdline, *experiment.append.split())):
-        raise UsageError("races need a kernel that runs where it was linked; leave out kaslr")
     facts = kernel_facts.load(source.image(experiment.kernel, arch, cache_root()), cache_root())
     known = surveys.get(experiment, facts, tell) if needs_survey(plan) else None
-    target = Target(arch, facts, known)
+    stays = record.stays((*arch.machine.cmdline, *experiment.append.split()))
+    target = Target(arch, facts, known, stays)
     traps = {point: resolve(point, facts, target.spec, known) for point in plan.points()}
     return Staged(plan, experiment, target, traps)
 
@@ -73,7 +80,7 @@ def command_line(call: str, experiment: Experiment, seed: int) -> str:
     """The line that repeats one trial; ``call`` is what ``race.find`` finds the race by."""
     default = Experiment(experiment.arch)
     words = ["shootdown", "race", call, "--arch", experiment.arch, "--seed", str(seed)]
-    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy"):
+    for name in ("kernel", "mem", "timeout", "profile", "mutate", "append", "policy", "snapshot"):
         value = getattr(experiment, name)
         if value != getattr(default, name):
             words += [f"--{name}", str(value)]
@@ -105,6 +112,24 @@ def trial(
     except ShootdownError as error:
         reportstage.write(run, checkstage.failed(run, error))
         raise
+    result = _judged(run, tell)
+    if result.exit_code == ExitCode.VIOLATION:
+        saved = Finding(staged.plan, experiment, expected_of(result.violations))
+        finding.save(saved, run.path / finding.NAME)
+    return result
+
+
+def plain(experiment: Experiment, run: RunDir, tell: Tell) -> Result:
+    """A trial without holds: the experiment, undisturbed. Raises what ``trial`` raises."""
+    try:
+        record.record(experiment, run, tell)
+    except ShootdownError as error:
+        reportstage.write(run, checkstage.failed(run, error))
+        raise
+    return _judged(run, tell)
+
+
+def _judged(run: RunDir, tell: Tell) -> Result:
     result = checkstage.check(run, tell)
     reportstage.write(run, result)
     return result

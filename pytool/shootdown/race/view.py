@@ -45,13 +45,15 @@ class Task:
 class View:
     """A guest's memory as its kernel sees it; see ``open_view``."""
 
-    def __init__(self, space: KernelSpace, facts: KernelFacts, spec: Spec) -> None:
+    def __init__(self, space: KernelSpace, facts: KernelFacts, spec: Spec, slide: int) -> None:
         self._space = space
         self._facts = facts
         self._spec = spec
-        self._layout = auditstage.layout(facts, 0)
+        self._slide = slide
+        self._layout = auditstage.layout(facts, slide)
         self._comm = facts.member("task_struct.comm")
-        self._current = _current(facts, spec)
+        self._offsets = facts.va("__per_cpu_offset") + slide
+        self._current = _current(facts, spec, slide)
 
     def word(self, va: int) -> int:
         """The 64-bit word at a kernel VA, 8-byte aligned. Raises InconclusiveError if unmapped."""
@@ -59,7 +61,7 @@ class View:
 
     def current(self, vcpu: int) -> Task:
         """Who runs on a vCPU."""
-        base = self.word(self._facts.va("__per_cpu_offset") + 8 * vcpu)
+        base = self.word(self._offsets + 8 * vcpu)
         return self.task(self.word((base + self._current) % (1 << 64)))
 
     def task(self, va: int) -> Task:
@@ -109,7 +111,7 @@ class View:
                 seen = name
 
     def _returned_to(self, word: int) -> str:
-        symbols, va = self._facts.symbols, word | self._spec.strip
+        symbols, va = self._facts.symbols, (word | self._spec.strip) - self._slide
         if not symbols.get("_stext", 0) < va < symbols.get("_etext", 0):
             return ""
         name, offset = symbols.at(va)
@@ -144,28 +146,35 @@ class View:
 
 
 def open_view(
-    memory: GuestMemory, roots: list[int], facts: KernelFacts, arch: Arch, spec: Spec
+    memory: GuestMemory,
+    roots: list[int],
+    facts: KernelFacts,
+    arch: Arch,
+    spec: Spec,
+    *,
+    slide: int = 0,
 ) -> View:
     """The view through the first of ``roots`` (root registers) that shows this kernel.
 
-    Raises InfraError when none does: the guest runs another kernel, or when the kernel's symbols
-    and types lack something.
+    ``slide``: bytes that KASLR has added to the VAs of its image. Raises InfraError when none does:
+    the guest runs another kernel, or when the kernel's symbols and types lack something.
     """
     for levels, slots in _FORMS:
         mmu = arch.mmu.for_levels(levels)
         for root in dict.fromkeys(mmu.root(value) for value in roots):
-            view = View(KernelSpace(memory, mmu, root, levels, slots), facts, spec)
+            view = View(KernelSpace(memory, mmu, root, levels, slots), facts, spec, slide)
             try:
-                if view.task(facts.va("init_task")).comm.startswith("swapper"):
+                if view.task(facts.va("init_task") + slide).comm.startswith("swapper"):
                     return view
             except (InconclusiveError, InfraError):
                 continue
     raise InfraError(f"the guest's memory does not show the kernel {facts.release} of {facts.path}")
 
 
-def _current(facts: KernelFacts, spec: Spec) -> int:
+def _current(facts: KernelFacts, spec: Spec, slide: int) -> int:
     for variable, member in spec.current:
         if variable in facts.symbols:
-            return facts.va(variable) + (facts.member(member).offset if member else 0)
+            va = facts.va(variable) + (facts.member(member).offset if member else 0)
+            return va + slide if va >> 63 else va  # x86: until 6.14 an offset from 0
     names = ", ".join(variable for variable, _ in spec.current)
     raise InfraError(f"kernel {facts.release} has none of {names}, so nobody knows who runs")

@@ -49,7 +49,7 @@ class Why:
         """A VA in words."""
         if not pc >> 63:
             return f"{pc:#x}"
-        name, offset = self._symbols.at(pc)
+        name, offset = self._symbols.at(self._stage.linked(pc))
         return f"{name}+{offset:#x}"
 
     async def explain(self, awaited: Step) -> list[str]:
@@ -95,7 +95,7 @@ class Why:
         if not pc >> 63:
             return f"{task} runs in user mode at {pc:#x}"
         sp = await self._stage.stack_pointer(vcpu)
-        here = self._symbols.at(pc)[0]
+        here = self._symbols.at(self._stage.linked(pc))[0]
         return _said(str(task), "runs", [here, *islice(self._stage.view.callers(sp), _DEEP)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shootdown.race import Script, race
+from shootdown.race.places import MMAP_LOCK, SLOW
 
 REPEAT = 3
 
@@ -16,3 +17,21 @@ def store_before_flush(r: Script) -> None:
         r.run_until(writer)  # now its CPU has the translation
         r.advance()  # and now the entry is another one
         r.run_until(writer)
+
+
+@race(workload="mprotect", repeat=REPEAT)
+def fault_before_flush(r: Script) -> None:
+    """A store faults on the page whose entry was taken back, and waits for mprotect to end.
+
+    mprotect takes the entry out while it changes it (`ptep_modify_prot_start`), and flushes when
+    it has changed all (`change_protection_range`), with the VMA write-locked: the fault must wait,
+    and be refused then.
+    """
+    protect = r.thread("mapper").pte_write(old="writable", new="none", within="mprotect")
+    writer = r.thread("observer*")
+    with r.hold(before=protect):
+        r.run_until(writer.store("page"))
+        r.advance()
+        r.run_until(writer.store("page"))
+        r.run_until(writer.enters(MMAP_LOCK))
+        r.pause(SLOW)

@@ -7,6 +7,7 @@ entries and flushes before it lets the lock go.
 from __future__ import annotations
 
 from shootdown.race import Script, race
+from shootdown.race.places import REFUSED
 
 REPEAT = 3
 SETTLED = 20
@@ -32,3 +33,19 @@ def return_while_reader_stands(r: Script) -> None:
     """
     with r.hold(after=r.thread("observer0").load("window", nth=SETTLED)):
         r.run_until(r.thread("mapper").returns("munmap"))
+
+
+@race(workload="munmap", repeat=REPEAT)
+def refused_before_flush(r: Script) -> None:
+    """A fault is refused while another CPU still reads the page that nobody has flushed.
+
+    munmap has taken the VMA from the tree and let the mmap lock down (`vms_complete_munmap_vmas`),
+    so a fault need not wait: it finds nothing and ends in SIGSEGV.
+    """
+    clear = r.thread("mapper").pte_write(old="present", new="none", within="munmap")
+    reader = r.thread("observer*")
+    with r.hold(before=clear):
+        r.run_until(reader.load("page"))
+        r.advance()
+        r.run_until(reader.load("page"))
+        r.run_until(reader.enters(REFUSED))

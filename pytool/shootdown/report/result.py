@@ -105,9 +105,9 @@ class Violation:
     count: int = 1
     """How often it was seen; the first one is described."""
     locks: list[dict[str, Any]] = field(default_factory=list)
-    """Who held which lock at the store, as far as recorded: ``lock``, ``how`` (``read``, ``write``,
-    ``held``), ``of`` (VA of the mm_struct or vm_area_struct, PA of the table), ``task``, ``cpu``,
-    and ``since``, the number of the event that took it, 0 when that was not seen."""
+    """Who held which lock at the store, as far as recorded: ``lock``, ``how`` (``read``,
+    ``write``, ``held``), ``of`` (VA of the mm_struct or vm_area_struct, PA of the table), ``task``,
+    ``cpu`` and ``since`` (number of the event that took it, 0 when that was not seen)."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,12 @@ class Result:
     )
     held: list[dict[str, Any]] = field(default_factory=list)
     """What became of each hold, in order: ``race.director.Held``."""
+    inject: str = ""
+    """Which policy, or file, chose the delays."""
+    delays: list[dict[str, Any]] = field(default_factory=list)
+    """What became of each delay, in order: ``run.injected``."""
+    digest: str = ""
+    """Of a deterministic run: ``trace.digest``, the same for the same seed."""
     timing: dict[str, float] = field(
         default_factory=lambda: {"boot_s": 0.0, "record_s": 0.0, "check_s": 0.0}
     )
@@ -197,6 +203,9 @@ class Result:
     reproduce: str = ""
     """The one line which repeats the run."""
     guest: Guest = field(default_factory=Guest)
+    stopped: dict[str, int] = field(default_factory=dict)
+    """Where a violation stopped the guest: ``seq`` of the event that showed it, and how many
+    ``events`` and ``instructions`` of all vCPUs came after it; empty when none did."""
     tool: str = ""
     schema: int = SCHEMA
 

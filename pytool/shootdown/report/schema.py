@@ -87,6 +87,7 @@ RESULT: Final[Shape] = {
         ]
     ),
     "coverage": Optional(Map(int)),
+    "stopped": Optional(Map(int)),
 }
 
 

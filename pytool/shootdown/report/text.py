@@ -21,6 +21,7 @@ def render(result: Result) -> str:
         _verdict(result),
         _workloads(result),
         _holds(result),
+        _delays(result),
         _rules(result),
         *(_windows(w) for w in result.windows if w.operation == LOUD_WINDOWS),
         _other_windows([w for w in result.windows if w.operation != LOUD_WINDOWS]),
@@ -44,6 +45,7 @@ def _head(result: Result) -> list[str]:
         *_pair("seed", str(result.seed)),
         *_pair("plan", result.plan),
         *_pair("policy", result.policy),
+        *(_pair("trace", result.digest) if result.digest else ()),
     ]
 
 
@@ -51,6 +53,12 @@ def _verdict(result: Result) -> list[str]:
     lines = [f"VERDICT: {result.verdict.upper()} (exit {result.exit_code})"]
     for reason in result.reasons:
         lines += textwrap.wrap(reason, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    if stop := result.stopped:
+        text = (
+            f"stopped: event {stop['seq']} shows a violation; the guest ran on for "
+            f"{stop['events']} events, {stop['instructions']} instructions"
+        )
+        lines += _wrapped(text, "  ")
     return lines
 
 
@@ -72,9 +80,22 @@ def _holds(result: Result) -> list[str]:
     for hold in result.held:
         where = f"{hold['task']} on CPU {hold['vcpu']} at {hold['at']}"
         end = "timed out after" if hold["timed_out"] else "held for"
-        lines += _wrapped(f"{hold['hold']}: {where}, {end} {hold['held_ms']:g} ms", "  ")
+        told = ", as it has to here" if hold.get("infeasible") and hold["timed_out"] else ""
+        lines += _wrapped(f"{hold['hold']}: {where}, {end} {hold['held_ms']:g} ms{told}", "  ")
         lines += [line for why in hold["why"] for line in _wrapped(why, "    ")]
     return lines
+
+
+def _delays(result: Result) -> list[str]:
+    if not result.inject:
+        return []
+    made = [delay for delay in result.delays if delay["made"]]
+    total = sum(delay["took_ms"] for delay in made)
+    lines = [
+        f"delays: {sum(d['made'] for d in made)} made by {result.inject}, {total:.0f} ms in all"
+    ]
+    rows = [(d["point"], str(d["made"]), f"{d['took_ms']:.1f}") for d in made]
+    return [*lines, *_table(("  point", "made", "ms"), [("  " + r[0], *r[1:]) for r in rows])]
 
 
 def _rules(result: Result) -> list[str]:

@@ -7,7 +7,7 @@ comes back, or its address space goes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -46,9 +46,18 @@ class Aftermath:
         self._machine: Final = machine
         self._memory: dict[int, dict[int, _Page]] = {}
 
-    def returned(self, call: Call, operation: str, broken_by: Callable[[Superseded], bool]) -> None:
-        """Remember what a successful call took away and what is still away now."""
-        for what in call.took:
+    def returned(
+        self,
+        call: Call,
+        operation: str,
+        broken_by: Callable[[Superseded], bool],
+        left: Iterable[Superseded] = (),
+    ) -> None:
+        """Remember what a successful call took away and what is still away now.
+
+        ``left`` is what others took away, and the call answers for as well.
+        """
+        for what in dict.fromkeys([*call.took, *left]):
             if what.is_table or not broken_by(what):
                 continue
             for number in self._observed(what.va, what.end):

@@ -66,7 +66,7 @@ class Feed:
 
     def run(self, machine: Machine, known: Overview) -> Tally:
         """Feed the machine, all of whose listeners are there; returns what the locks did."""
-        thin = Thin(known.stack_log2) if self._how.fast else None
+        thin = Thin(known.stack_log2, machine.functions) if self._how.fast else None
         machine.begin(sorted(known.pages), known.stack_log2, thin)
         if not self._how.fast:
             events = self._trace.events()
@@ -80,6 +80,13 @@ class Feed:
             for window in windows(self._pieces(), self._parts):
                 machine.feed(window)
                 counter.feed(window.parts)
+        return counter.finish()
+
+    def locks(self, known: Overview) -> Tally:
+        """What the locks did, and nothing else."""
+        counter = LockTally(known.own)
+        for parts in self._pieces():
+            counter.feed(parts)
         return counter.finish()
 
     def _pieces(self) -> Iterator[Parts]:

@@ -11,29 +11,31 @@ from shootdown.model.holders import Holders, Moment, wanted
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.rules.base import RuleReport, Violation
 from shootdown.rules.feed import Feed
+from shootdown.rules.panel import CheckReport, in_order
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
 
-def with_locks(reports: Mapping[str, RuleReport], feed: Feed) -> dict[str, RuleReport]:
-    """The reports, the first finding of each fingerprint with ``details["locks"]``.
+def with_locks(report: CheckReport, feed: Feed) -> CheckReport:
+    """The report, the first finding of each fingerprint with ``details["locks"]``.
 
     The moment is that of the store that a finding is about. Costs another look at the trace, where
     there is a finding.
     """
     firsts: dict[str, Violation] = {}
-    for report in reports.values():
-        for violation in report.found if report.armed else ():
+    for rule in report.rules.values():
+        for violation in rule.found if rule.armed else ():
             firsts.setdefault(violation.fingerprint, violation)
     if not firsts:
-        return dict(reports)
+        return replace(report, violations=in_order(report.rules.values()))
     numbers = sorted({seq for violation in firsts.values() for seq in violation.seq})
     named = feed.chosen(lambda part: np.isin(part["seq"], np.array(numbers, np.uint64)))
     moments = {mark: _moment(violation, named) for mark, violation in firsts.items()}
     events = feed.chosen(lambda part: wanted(part, list(moments.values())))
     holders = Holders(events)
     found = {mark: [asdict(one) for one in holders.at(at)] for mark, at in moments.items()}
-    return {name: _added(report, firsts, found) for name, report in reports.items()}
+    rules = {name: _added(rule, firsts, found) for name, rule in report.rules.items()}
+    return replace(report, rules=rules, violations=in_order(rules.values()))
 
 
 def _moment(violation: Violation, named: Events) -> Moment:

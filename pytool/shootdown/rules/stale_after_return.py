@@ -22,9 +22,10 @@ class StaleAfterReturn(Rule):
     archs: ClassVar = ("x86_64", "arm64")
     text: ClassVar = """\
 When `munmap`, `mmap(MAP_FIXED)`, `mprotect`, `mremap`, `madvise` or `process_madvise`
-(`MADV_DONTNEED`, `MADV_DONTNEED_LOCKED`, `MADV_REMOVE`), `brk`, `shmdt`, `shmat(SHM_REMAP)`,
-`remap_file_pages` or a fork returns with success, no CPU may go on using the translations that it
-took away from its range. While the call runs, old and new may be seen side by side.
+(`MADV_DONTNEED`, `MADV_DONTNEED_LOCKED`, `MADV_REMOVE`, `MADV_GUARD_INSTALL`), `brk`, `shmdt`,
+`shmat(SHM_REMAP)`, `remap_file_pages` or a fork returns with success, no CPU may go on using the
+translations that it took away from its range. While the call runs, old and new may be seen side by
+side.
 
 At the first return to user mode of the caller, every entry for the range that the call superseded,
 or that anybody had superseded before it began, must have been invalidated on every CPU that may
@@ -82,7 +83,8 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
             if stale in usable:
                 continue
             self._graced.setdefault(stale.cpu, []).append((stale, call, promised))
-        self._aftermath.returned(call, promised.operation, promised.broken_by)
+        others = [stale.what for stale in left if stale.what.call is not call]
+        self._aftermath.returned(call, promised.operation, promised.broken_by, others)
 
     def user(self, event: Event) -> None:
         """A CPU's grace ends when it runs user code with the address space loaded."""
@@ -133,8 +135,7 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
             seq=[what.seq, gone.call.end, event.seq],
             summary=(
                 f"CPU {event.cpu} used the page at PA {event.b & -4096:#x} through VA "
-                f"{event.a:#x}, which {gone.operation} by {what.task} had taken away before it "
-                "returned"
+                f"{event.a:#x}, which {_taken(what, gone.call, gone.operation)}"
             ),
             missing=self.machine.tlb.remedy(Stale(event.cpu, self._tag(what, event.cpu), what)),
             va=event.a & -4096,
@@ -170,9 +171,9 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
             cpus=cpus,
             seq=[what.seq, call.end, *([event.seq] if event.seq != call.end else [])],
             summary=(
-                f"{promised.operation} by {what.task} has returned, and CPU "
+                f"{_returned(what, call, promised.operation)} has returned, and CPU "
                 f"{', '.join(map(str, cpus))} may still use the {kind} of VA {what.va:#x} that "
-                f"was {_VERBS[what.reason]}"
+                f"was {_VERBS[what.reason]}{_by_another(what, call)}"
             ),
             missing=self.machine.tlb.remedy(first),
             count=len(stales),
@@ -180,6 +181,25 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
 
     def _tag(self, what: Superseded, cpu: int) -> int:
         return next((tag for c, tag in self.machine.tlb.holders(what.root, 0) if c == cpu), 0)
+
+
+def _returned(what: Superseded, call: Call, operation: str) -> str:
+    return f"{operation} by {what.task}" if what.call is call else operation
+
+
+def _by_another(what: Superseded, call: Call) -> str:
+    if what.call is call:
+        return ""
+    return f" before it began, in {what.call.name if what.call else 'no call'} of {what.task}"
+
+
+def _taken(what: Superseded, call: Call, operation: str) -> str:
+    if what.call is call:
+        return f"{operation} by {what.task} had taken away before it returned"
+    return (
+        f"{what.call.name if what.call else 'nobody'} of {what.task} had taken away before "
+        f"{operation} began, which has returned"
+    )
 
 
 _VERBS: Final = {

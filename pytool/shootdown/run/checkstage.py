@@ -14,11 +14,12 @@ from shootdown.model.known import known
 from shootdown.report.result import Guest, Kernel, Result
 from shootdown.rules.check import CheckReport
 from shootdown.rules.check import check as check_events
-from shootdown.run import convert, directory, evidence, experiment
+from shootdown.run import convert, directory, evidence, experiment, injected
 from shootdown.run.directory import RunDir
 from shootdown.run.evidence import TraceState
 from shootdown.run.experiment import Experiment
 from shootdown.run.verdict import Evidence, Verdict, decide
+from shootdown.trace.digest import digest
 from shootdown.trace.reader import Trace
 from shootdown.trace.types import Events
 
@@ -56,11 +57,14 @@ class _Known:
         self.trace.release()
 
 
-def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
+def check(
+    run: RunDir, tell: Tell, policy: str | None = None, report: CheckReport | None = None
+) -> Result:
     """Judge a recording, interrupted or not, and write result.json.
 
-    ``policy`` replaces the experiment's. Raises UsageError for a plan that cannot be read,
-    InfraError when a file is damaged or the disk does not take the result.
+    ``policy`` replaces the experiment's; ``report`` is what a live check has said already. Raises
+    UsageError for a plan that cannot be read, InfraError when a file is damaged or the disk does
+    not take the result.
     """
     start = time.monotonic()
     files = _read(run, policy)
@@ -70,13 +74,16 @@ def check(run: RunDir, tell: Tell, policy: str | None = None) -> Result:
             raise InconclusiveError("nothing was recorded, so nothing can be checked")
         trace = Trace(run.trace)
         state = TraceState.of(trace)
-        tell(f"check {sum(state.counts.values())} events")
-        report = check_events(
-            _Known(files.experiment.arch, trace),
-            files.experiment.policy,
-            kernel=known(files.command),
-        )
+        if report is None:
+            tell(f"check {sum(state.counts.values())} events")
+            report = check_events(
+                _Known(files.experiment.arch, trace),
+                files.experiment.policy,
+                kernel=known(files.command),
+            )
+        base = replace(base, stopped=evidence.stopped_of(files.guest, trace))
         result = _judge(base, files, state, report)
+        result = replace(result, delays=injected.summary(run, trace), digest=_digest(files, trace))
     except InconclusiveError as error:
         result = _without_trace(base, str(error))
     timing = {**result.timing, "check_s": round(time.monotonic() - start, 3)}
@@ -125,6 +132,7 @@ def _base(files: _Files) -> Result:
         },
         policy=plan.policy,
         mutate=plan.mutate,
+        inject=plan.inject,
         reproduce=files.holds.get("reproduce") or plan.command_line(),
         holds=evidence.hold_counts(files.holds),
         held=list(files.holds.get("held", ())),
@@ -169,6 +177,10 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
         windows=convert.windows_of(report),
         coverage=report.coverage,
     )
+
+
+def _digest(files: _Files, trace: Trace) -> str:
+    return digest(trace.events()) if files.experiment.deterministic else ""
 
 
 def _model_doubts(report: CheckReport) -> list[str]:

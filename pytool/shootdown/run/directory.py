@@ -69,9 +69,29 @@ class RunDir:
         return self.path / "symbols.map"
 
     @property
+    def symbol_file(self) -> Path:
+        """Symbols of the kernel (ELF) for gdb, in a run whose guest was paused."""
+        return self.path / "kernel.elf"
+
+    @property
+    def vmcoreinfo(self) -> Path:
+        """What the kernel tells drgn of itself, in a run whose guest was paused."""
+        return self.path / "vmcoreinfo"
+
+    @property
+    def drgn(self) -> Path:
+        """A Python script that has drgn look at a guest that was paused."""
+        return self.path / "look.py"
+
+    @property
     def race(self) -> Path:
         """The schedule (TOML) of a race; written before the guest starts."""
         return self.path / "race.toml"
+
+    @property
+    def delays(self) -> Path:
+        """The delays (TOML) that the plugin was to make; written before the guest starts."""
+        return self.path / "delays.toml"
 
     @property
     def holds(self) -> Path:

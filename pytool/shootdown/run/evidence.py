@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from shootdown.report.result import Audit, Guest, Workload
 from shootdown.run.session import SKIPPED_STATUS
 from shootdown.run.verdict import ALL_SKIPPED
@@ -98,8 +100,12 @@ def hold_doubts(value: Mapping[str, Any]) -> Iterator[str]:
     counts = hold_counts(value)
     if missing := counts["planned"] - counts["fired"]:
         yield f"{missing} of {counts['planned']} holds never fired"
-    if counts["fired"] and counts["fired"] == counts["timed_out"]:
-        yield f"every hold timed out: {'; '.join(value['held'][0].get('why', ())[:2])}"
+    meant = [hold for hold in value.get("held", ()) if not hold.get("infeasible")]
+    if meant and all(hold["timed_out"] for hold in meant):
+        yield f"every hold timed out: {'; '.join(meant[0].get('why', ())[:2])}"
+    for hold in value.get("held", ()):
+        if hold.get("infeasible") and not hold["timed_out"]:
+            yield f"an order came about that was to be infeasible: {hold['hold']}"
 
 
 def doubts(
@@ -116,15 +122,32 @@ def doubts(
         yield f"{inconsistencies} events do not fit what the trace said before"
     if audit.mismatches or audit.unknown_tables:
         yield f"audit: {audit.mismatches} mismatches, {audit.unknown_tables} unknown tables"
-    elif not audit.done and guest.ended == "done":
+    elif not audit.done and guest.ended in ("done", "stopped"):
         yield ": ".join(["the audit was not done", *audit.samples[:1]])
     if guest.ended == "interrupted":
         yield guest.message
+    if guest.ended == "stopped":
+        yield "the guest was stopped before its work was done"
     if workloads and all(workload.status == "skip" for workload in workloads):
         yield ALL_SKIPPED
     for workload in workloads:
         if workload.status == "fail":
             yield f"workload {workload.name} failed: {workload.message}"
+
+
+def stopped_of(value: Mapping[str, Any], trace: Trace) -> dict[str, int]:
+    """How far a guest ran on that a violation stopped; empty when none did."""
+    if "seq" not in value.get("stopped", {}):
+        return {}
+    seq = int(value["stopped"]["seq"])
+    at = [int(events["seq"].searchsorted(np.uint64(seq), "right")) for events in trace.per_cpu]
+    last = [events[-1] for events in trace.per_cpu if len(events)]
+    then = [int(e["icount"][n - 1]) for e, n in zip(trace.per_cpu, at, strict=True) if n]
+    return {
+        "seq": seq,
+        "events": sum(map(len, trace.per_cpu)) - sum(at),
+        "instructions": max(int(event["icount"]) for event in last) - max(then, default=0),
+    }
 
 
 def _workload(entry: Mapping[str, Any]) -> Workload:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shlex
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +25,8 @@ SNAPSHOTS: Final = ("auto", "off")
 
 # Races want many attempts. Others repeat the same long and thorough walk.
 _RACES: Final = 200
-_ITERATIONS: Final = {"counting": 4, "churn": 50}
+_OPTION: Final = re.compile(r"[a-z_]+=[0-9]+")
+_ITERATIONS: Final = {"counting": 4, "churn": 50, "collapse": 20, "ksm": 10, "direct": 50}
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,14 @@ class Experiment:
     """MiB of guest RAM."""
     swap: int = 0
     """MiB of swap, on a disk of its own; 0 is what the load needs, if it needs any."""
+    disk: int = 0
+    """MiB of a disk without content that is the workload's alone; 0 is none."""
+    options: str = ""
+    """Of the workloads: ``KEY=VALUE``, with commas between."""
     thread: str = "multi"
     """TCG threads: ``multi`` (one per vCPU) or ``single`` (round robin)."""
+    deterministic: bool = False
+    """Whether everything that happens to the guest is decided by this experiment alone."""
     timeout: int = 300
     """Seconds for each workload; the boot has as many, and five minutes at least."""
     events: str = ""
@@ -65,6 +73,8 @@ class Experiment:
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
     mutate: str = ""
     """Change made to the kernel's text at run time, or empty."""
+    inject: str = ""
+    """Delays that the plugin makes: a policy (``race.policies``), a file of them, or empty."""
     plugin: bool = True
     """Whether the plugin records; without it nothing can be checked."""
     snapshot: str = "off"
@@ -78,12 +88,24 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for text in (
-            *(self.kernel, self.workloads, self.load, self.rootfs, self.profile, self.append),
+            *(
+                self.kernel,
+                self.workloads,
+                self.load,
+                self.rootfs,
+                self.profile,
+                self.append,
+                self.inject,
+                self.options,
+            ),
             *self.command,
         ):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
                 raise UsageError(f"{text!a} is not UTF-8; rename it")
         groups.named(self.events)
+        for word in filter(None, self.options.split(",")):
+            if not _OPTION.fullmatch(word):
+                raise UsageError(f"an option of a workload is KEY=VALUE, not {word!r}")
         _one_of("policy", self.policy, POLICIES)
         _one_of("thread", self.thread, THREADS)
         _one_of("snapshot", self.snapshot, SNAPSHOTS)
@@ -93,6 +115,7 @@ class Experiment:
             ("smp", 1, 255),
             ("mem", 64, 1 << 20),
             ("swap", 0, 1 << 16),
+            ("disk", 0, 1 << 16),
             ("timeout", 1, 10**6),
             ("seconds", 1, 10**5),
             ("test_drop_store", 0, 2**63),
@@ -106,11 +129,16 @@ class Experiment:
         """How often the workload runs its race."""
         return self.iterations or _ITERATIONS.get(workload, _RACES)
 
+    def options_of(self) -> dict[str, str]:
+        """Options of the workloads, by name."""
+        words = (word.partition("=") for word in self.options.split(",") if word)
+        return {key: value for key, _, value in words}
+
     def to_toml(self) -> str:
         """The experiment as TOML, one field a line."""
         lines = ["# shootdown experiment; run it again: shootdown run --plan THIS_FILE"]
         lines += [f"schema = {SCHEMA}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in asdict(self).items()]
+        lines += [f"{key} = {toml_value(value)}" for key, value in asdict(self).items()]
         return "\n".join(lines) + "\n"
 
     def command_line(self) -> str:
@@ -120,6 +148,9 @@ class Experiment:
         for field in fields(self):
             value = getattr(self, field.name)
             if value == getattr(default, field.name) or field.name in ("command", "plugin"):
+                continue
+            if value is True:
+                words.append(f"--{field.name}")
                 continue
             option = {"workloads": "workload"}.get(field.name, field.name.replace("_", "-"))
             words.append(f"--{option} {shlex.quote(str(value))}")
@@ -142,12 +173,13 @@ def load(path: Path) -> Experiment:
     if schema != SCHEMA:
         raise UsageError(f"plan {path} has schema {schema}; this shootdown reads {SCHEMA}")
     try:
-        return _from_table(table)
+        return of_table(table)
     except UsageError as e:
         raise UsageError(f"plan {path}: {e}") from e
 
 
-def _from_table(table: dict[str, Any]) -> Experiment:
+def of_table(table: dict[str, Any]) -> Experiment:
+    """The experiment whose fields a table gives; raises UsageError that names the key at fault."""
     types = {field.name: type(getattr(Experiment(""), field.name)) for field in fields(Experiment)}
     for key, value in table.items():
         if key not in types:
@@ -174,8 +206,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"unknown {name} {value!r}{nearest(value, [k for k in known if k])}")
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A field's value as TOML writes it."""
     # JSON's strings, integers and booleans are TOML's too, but for one character: JSON leaves DEL.
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(word) for word in value) + "]"
+        return "[" + ", ".join(toml_value(word) for word in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import mutations, mutations_flush, mutations_locks, mutations_pins
+from shootdown.kernel import (
+    mutations,
+    mutations_flush,
+    mutations_locks,
+    mutations_pins,
+    mutations_places,
+    mutations_wait,
+)
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import locate
 from shootdown.run.experiment import nearest
@@ -23,8 +30,10 @@ MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] 
     "vma-lock-unchecked": mutations_locks.vma_lock_unchecked,
     "pte-wrong-lock": mutations_locks.pte_wrong_lock,
     "contended-fault-refused": mutations_locks.contended_fault_refused,
-    "lazy-no-catch-up": mutations_flush.lazy_no_catch_up,
-    "tables-no-grace": mutations_flush.tables_no_grace,
+    "lazy-no-catch-up": mutations_wait.lazy_no_catch_up,
+    "tables-no-grace": mutations_wait.tables_no_grace,
+    **mutations_flush.FLUSHES,
+    **mutations_places.PLACES,
 }
 
 # The boot CPU runs alone there and the kernel has finished patching its own text (init/main.c).

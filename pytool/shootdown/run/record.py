@@ -8,6 +8,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,8 +33,11 @@ from shootdown.loads import stress_ng
 from shootdown.run import (
     artifacts,
     auditstage,
+    deterministic,
     directory,
+    inject,
     mutate,
+    pausestage,
     session,
     snapshotstage,
     source,
@@ -41,9 +45,10 @@ from shootdown.run import (
 )
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
+from shootdown.run.livestage import FLUSH_MS, Live
 from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
-from shootdown.vm import initramfs, snapshot, swap
+from shootdown.vm import disk, initramfs, snapshot, swap
 from shootdown.vm.command import GuestConfig, Sockets
 from shootdown.vm.command import command as qemu_command
 from shootdown.vm.guest import Guest
@@ -57,11 +62,15 @@ _ENOUGH = 1 << 20
 
 
 def record(
-    experiment: Experiment, run: RunDir, tell: Tell, scene: session.Scene | None = None
+    experiment: Experiment,
+    run: RunDir,
+    tell: Tell,
+    scene: session.Scene | None = None,
+    live: Live | None = None,
 ) -> Session:
     """Boot, run the workloads, stop, audit; everything is written to ``run``.
 
-    ``scene`` is around the workloads.
+    ``scene`` is around the workloads; ``live`` checks meanwhile, and has its report afterwards.
 
     A guest that crashes or hangs is told of by the returned Session and guest.json. Raises
     UsageError and InfraError; the plan and whatever was recorded are in the directory even then.
@@ -71,8 +80,10 @@ def record(
     try:
         with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
             prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
-            write_command(prepared, run)
-            asyncio.run(_record(prepared, run, state, tell, scene))
+            if live and live.plan.pause:
+                prepared = replace(prepared, config=replace(prepared.config, monitor=True))
+            write_command(prepared, run, FLUSH_MS if live else 0)
+            asyncio.run(_record(prepared, run, state, tell, scene=scene, live=live))
             _blame_disk(run)
     except ShootdownError as error:
         state.fail("error", error)
@@ -92,6 +103,8 @@ def validate(experiment: Experiment) -> None:
         session.choose(experiment.workloads, known)
     source.validate(experiment.kernel, architectures.get(experiment.arch))
     mutate.validate(experiment.mutate)
+    inject.validate(experiment)
+    deterministic.validate(experiment)
     configured(experiment)
 
 
@@ -149,6 +162,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
     if loads:
         extra += load_packages.fetch(stress_ng.PACKAGE, arch, cache_root()).files
     rootfs = Path(experiment.rootfs) if experiment.rootfs else None
+    commands = deterministic.commands(experiment)
+    extra += deterministic.files(commands, scratch)
     initramfs.build(archive, artifacts.agent(arch.name), extra, rootfs)
     cmdline = (*stress_ng.kernel_arguments(loads), *experiment.append.split())
     config = GuestConfig(
@@ -160,6 +175,8 @@ def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> P
         mem_mib=experiment.mem,
         thread="multi" if experiment.thread == "multi" else "single",
         seed=experiment.seed,
+        deterministic=experiment.deterministic,
+        commands=commands,
         plugin=artifacts.plugin() if experiment.plugin else None,
         plan=run.plugin_plan if experiment.plugin else None,
         cmdline=cmdline,
@@ -177,21 +194,24 @@ def stays(cmdline: Sequence[str]) -> bool:
 
 def _disks(experiment: Experiment, scratch: Path) -> tuple[str, ...]:
     mib = session.swap_of(experiment)
-    return swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    found = swap.qemu_args(swap.make(scratch / "swap", mib)) if mib else ()
+    if experiment.disk:
+        found += disk.qemu_args(disk.make(scratch / "disk", experiment.disk))
+    return found
 
 
 def saved(prepared: Prepared, tell: Tell) -> Prepared:
     """The same, to start from a snapshot if the experiment says so; it is made if need be."""
     if prepared.experiment.snapshot == "off":
         return prepared
-    if session.swap_of(prepared.experiment):
-        raise UsageError("a guest with a swap disk cannot be saved by QEMU; use --snapshot off")
+    if session.swap_of(prepared.experiment) or prepared.experiment.disk:
+        raise UsageError("a guest with a disk cannot be saved by QEMU; use --snapshot off")
     found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
     return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
 
 
-def write_command(prepared: Prepared, run: RunDir) -> None:
-    """Write command.json and, for the plugin, its plan."""
+def write_command(prepared: Prepared, run: RunDir, live_ms: int = 0) -> None:
+    """Write command.json and, for the plugin, its plan; ``live_ms`` as ``plan.make`` takes it."""
     experiment, facts = prepared.experiment, prepared.facts
     if prepared.config.plugin:
         text = plan.make(
@@ -201,11 +221,14 @@ def write_command(prepared: Prepared, run: RunDir) -> None:
             thread=experiment.thread,
             events=experiment.events,
             slide=prepared.snapshot.slide if prepared.snapshot else None,
+            live_ms=live_ms,
             drop_store=experiment.test_drop_store,
             delay_us=experiment.test_delay_us,
         )
         if found := prepared.snapshot:
             text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
+        if experiment.inject:
+            text += inject.write(experiment, facts, run)
         directory.write_text(run.plugin_plan, text)
     version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
     value = {
@@ -255,7 +278,13 @@ def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
 
 
 async def _record(
-    prepared: Prepared, run: RunDir, state: Session, tell: Tell, scene: session.Scene | None
+    prepared: Prepared,
+    run: RunDir,
+    state: Session,
+    tell: Tell,
+    *,
+    scene: session.Scene | None,
+    live: Live | None,
 ) -> None:
     stand: auditstage.Stand | None = None
 
@@ -263,21 +292,29 @@ async def _record(
         nonlocal stand
         if prepared.config.plugin:
             stand = await auditstage.take(guest)
+            if live and live.plan.pause and live.first:
+                stand = await pausestage.hold(guest, prepared, run, stand, tell)
 
-    async with Guest(prepared.config) as guest:
-        await session.live(
-            guest,
-            prepared.experiment,
-            state,
-            begin=lambda: start.begin(guest, prepared),
-            ready=lambda: start.ready(guest, prepared),
-            stopped=stopped,
-            tell=tell,
-            scene=scene,
-        )
-    if stand:
-        tell("audit")
-        directory.write_json(run.audit, _audit(stand, prepared, run))
+    async with live or nullcontext():
+        async with Guest(prepared.config) as guest:
+            await session.live(
+                guest,
+                prepared.experiment,
+                state,
+                begin=lambda: start.begin(guest, prepared),
+                ready=lambda: start.ready(guest, prepared),
+                stopped=stopped,
+                tell=tell,
+                scene=scene,
+                until=live.stopped if live and live.plan.stop else None,
+            )
+        if live:
+            live.complete()
+        if stand:
+            tell("audit")
+            directory.write_json(run.audit, _audit(stand, prepared, run))
+        if live:
+            await live.finish()
 
 
 def _audit(stand: auditstage.Stand, prepared: Prepared, run: RunDir) -> dict[str, object]:

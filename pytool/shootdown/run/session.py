@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fnmatch
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +19,7 @@ from shootdown.errors import (
     UsageError,
 )
 from shootdown.loads import stress_ng
+from shootdown.run import artifacts
 from shootdown.run.experiment import Experiment, nearest
 from shootdown.vm import swap
 from shootdown.vm.agent import WorkloadResult
@@ -38,13 +39,15 @@ class Session:
     """What is known of a guest so far; filled in as it lives, so that an end keeps it all."""
 
     ended: str = "interrupted"
-    """``done``, ``crash``, ``timeout``, ``error`` or ``interrupted``."""
+    """``done``, ``stopped``, ``crash``, ``timeout``, ``error`` or ``interrupted``."""
     message: str = ""
     tail: str = ""
     release: str = ""
     boot_s: float = 0.0
     record_s: float = 0.0
     workloads: list[dict[str, Any]] = field(default_factory=list)
+    stopped: dict[str, Any] = field(default_factory=dict)
+    """The violation that stopped it: rule, summary, seq."""
 
     def fail(self, ended: str, error: Exception) -> None:
         """Note how the guest failed."""
@@ -57,6 +60,8 @@ Stopped = Callable[[Guest], Awaitable[None]]
 """What is done while the guest stands still and is still there."""
 Scene = Callable[[Guest], AbstractAsyncContextManager[None]]
 """What happens to a guest while its workloads run, from before the first to after the last."""
+Until = Callable[[Guest], Coroutine[Any, Any, dict[str, Any]]]
+"""Returns when a guest was stopped before its work was done, and why: ``Session.stopped``."""
 
 
 async def live(
@@ -69,19 +74,24 @@ async def live(
     stopped: Stopped,
     tell: Tell,
     scene: Scene | None = None,
+    until: Until | None = None,
 ) -> None:
     """Boot the guest, run everything, and end it in an orderly way if that is possible.
 
     ``begin`` is called once QEMU is there, ``ready`` once the guest has booted, ``stopped`` with
-    the guest paused after the last workload. A guest that crashes or hangs is written down in
-    ``session``, not raised. Raises UsageError for unknown workloads, InfraError when the host or
-    QEMU failed.
+    the guest paused after the last workload, or when ``until`` has stopped it. A guest that crashes
+    or hangs is written down in ``session``, not raised. Raises UsageError for unknown workloads,
+    InfraError when the host or QEMU failed.
     """
-    try:
+
+    async def everything() -> None:
         await _boot(guest, experiment, session, tell, begin=begin, ready=ready)
         async with scene(guest) if scene else nullcontext():
             await _work(guest, experiment, session, tell)
-        session.ended = "done"
+
+    try:
+        session.stopped = await _unless(everything(), until(guest) if until else None)
+        session.ended = "stopped" if session.stopped else "done"
     except GuestCrashError as error:
         session.fail("crash", error)
     except GuestTimeoutError as error:
@@ -91,6 +101,26 @@ async def live(
         raise
     finally:
         await _end(guest, session, stopped)
+
+
+async def _unless(
+    work: Coroutine[Any, Any, None], until: Coroutine[Any, Any, dict[str, Any]] | None
+) -> dict[str, Any]:
+    """Work until it is done or ``until`` is over; what that returned, or nothing."""
+    if until is None:
+        await work
+        return {}
+    working, waiting = asyncio.create_task(work), asyncio.create_task(until)
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        working.result()
+        return {}
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
 def choose(glob: str, known: Sequence[str]) -> list[str]:
@@ -152,12 +182,17 @@ async def _swap_on(guest: Guest, experiment: Experiment) -> None:
 
 
 async def _run_all(guest: Guest, experiment: Experiment, session: Session, tell: Tell) -> None:
-    names = choose(experiment.workloads, list(await guest.workloads()))
+    known = [] if guest.config.commands else list(await guest.workloads())
+    names = choose(experiment.workloads, known or artifacts.workload_names())
     session.workloads = [{"name": name, "status": None, "seconds": 0.0} for name in names]
     for entry in session.workloads:
         name = entry["name"]
         work = guest.run(
-            name, experiment.iterations_of(name), experiment.seed, timeout=experiment.timeout
+            name,
+            experiment.iterations_of(name),
+            experiment.seed,
+            timeout=experiment.timeout,
+            **experiment.options_of(),
         )
         await _follow(work, entry, tell)
 
@@ -232,10 +267,15 @@ async def _end(guest: Guest, session: Session, stopped: Stopped) -> None:
     try:
         if guest.state != State.PAUSED:
             await guest.pause()
-        if session.ended == "done":
+        if session.ended in ("done", "stopped"):
             await stopped(guest)
-        await asyncio.wait_for(guest.shutdown(), _STOP_SECONDS)
+        if _alive(guest):  # whoever looked at it may have ended it
+            await asyncio.wait_for(guest.shutdown(), _STOP_SECONDS)
     except (ShootdownError, TimeoutError) as error:
-        if session.ended == "done":
+        if session.ended in ("done", "stopped"):
             session.fail("error", error)
             raise
+
+
+def _alive(guest: Guest) -> bool:
+    return guest.state is not State.DEAD

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-VERSION: Final = 3
+VERSION: Final = 4
 MAGIC: Final = b"SHOOTDWN"
 HEADER_BYTES: Final = 4096
 RECORD_BYTES: Final = 64
@@ -108,7 +108,8 @@ class Kind(IntEnum):
     ENTER_MORE = 21
     PAGE_FREED = 22
     PAGE_ALLOCATED = 23
-    STRUCT_PAGES = 24
+    DELAY = 24
+    STRUCT_PAGES = 25
     COUNT = 30
     TRAILER = 31
 
@@ -154,6 +155,9 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     "frames had such a use",
     Kind.PAGE_ALLOCATED: "frames that user memory or a page table was in are allocated again; as "
     "PAGE_FREED",
+    Kind.DELAY: "a vCPU was held back on purpose, until now, by a delay of the plan; id=its number "
+    "there, a=ns asked for, b=ns it took, c=how often this vCPU has reached the point in phases, "
+    "this arrival included, d=VA of the entry whose change was the point, else 0",
     Kind.STRUCT_PAGES: "where the kernel keeps the structures of frames (struct page); a=VA of "
     "that of the frame at PA 0, b=bytes of one",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",

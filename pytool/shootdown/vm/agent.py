@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from shootdown.vm.process import PeerGoneError
 
 _LINE_LIMIT = 64 * 1024
 _MAX_STATUS = 255
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,19 @@ class WorkloadResult:
 class Agent:
     """Speaks with the guest's init. One command at a time; callers set deadlines.
 
+    ``commands`` are lines that the guest was started with, in its ``/commands``: they are the first
+    to be asked for, in this order, and are not sent.
+
     Methods raise PeerGoneError at the end of the channel, GuestCrashError when the guest
     breaks the protocol, UsageError when the agent refuses a command.
     """
 
-    def __init__(self, log: CappedLog) -> None:
+    def __init__(self, log: CappedLog, commands: Sequence[str] = ()) -> None:
         self.log = log
+        self._prepared = list(commands)
         self._start = time.monotonic()
-        self._peer: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+        self._peer: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter | None]]
+        self._pipe: asyncio.ReadTransport | None = None
         self._server: asyncio.Server | None = None
         self._pending: str | None = None
         self.said: Hello | None = None
@@ -66,6 +75,27 @@ class Agent:
             )
         except OSError as error:
             raise InfraError(f"cannot listen for the agent on {path}: {error.strerror}") from error
+
+    async def listen_only(self, path: Path) -> None:
+        """Listen on a pipe, ``path`` with ``.out``, before QEMU starts; nothing can be sent.
+
+        What the agent says waits there, up to 1 MiB, however slow this process is.
+        """
+        loop = asyncio.get_running_loop()
+        out = path.with_name(path.name + ".out")
+        try:
+            for fifo in (out, path.with_name(path.name + ".in")):
+                os.mkfifo(fifo)
+            file = os.fdopen(os.open(out, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+            fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError as error:
+            raise InfraError(f"cannot make the pipe {out}: {error.strerror}") from error
+        reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+        self._pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), file
+        )
+        self._peer = loop.create_future()
+        self._peer.set_result((reader, None))
 
     async def accept(self) -> None:
         """Wait for QEMU to connect the port; the guest need not run yet."""
@@ -133,9 +163,12 @@ class Agent:
             self._server.close()
             if self._peer.done():
                 writer = self._peer.result()[1]
+                assert writer is not None
                 writer.close()
                 with contextlib.suppress(ConnectionError):
                     await writer.wait_closed()
+        if self._pipe is not None:
+            self._pipe.close()
         self.log.close()
 
     def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -168,9 +201,17 @@ class Agent:
             raise UsageError(
                 f"'{bad[0]}' cannot be passed to the agent: use words without spaces or line ends"
             )
-        self._pending = line = " ".join(words)
-        self._note(">", line)
+        line = " ".join(words)
+        if self._prepared and line != self._prepared[0]:
+            raise UsageError(f"the guest was started to do '{self._prepared[0]}', not '{line}'")
+        self._pending = line
+        if self._prepared:
+            self._note("=", self._prepared.pop(0))
+            return
         _, writer = self._peer.result()
+        if writer is None:
+            raise UsageError(f"'{line}' cannot be sent: the guest has had all its commands")
+        self._note(">", line)
         writer.write(line.encode() + b"\n")
         try:
             await writer.drain()

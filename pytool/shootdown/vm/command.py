@@ -18,6 +18,9 @@ MAX_SMP = 8
 
 # panic=-1 turns a panic into a reboot at once, which -no-reboot turns into QEMU's exit;
 # oops=panic does so for every oops, or a workload would just see itself killed.
+# 2**N ns of the guest's time are one instruction; an idle guest's time jumps to its next timer.
+ICOUNT = "shift=5,align=off,sleep=off"
+
 _CMDLINE = ("panic=-1", "oops=panic", "quiet")
 
 
@@ -51,8 +54,15 @@ class GuestConfig:
     """Kernel arguments after the default profile's; for most arguments the last one wins."""
     qemu_args: tuple[str, ...] = ()
     """More QEMU arguments, of a profile."""
+    deterministic: bool = False
+    """Whether the guest's time is counted in instructions, so that it is the same in every run;
+    wants ``thread`` single."""
+    commands: tuple[str, ...] = ()
+    """Lines of the guest's ``/commands``, which its agent obeys first: no host decides when."""
     gdb: bool = False
     """Whether QEMU serves its gdbstub."""
+    monitor: bool = False
+    """Whether QEMU serves QMP to others as well."""
     start_paused: bool = False
     """Whether the vCPUs wait for Guest.resume() before the first instruction."""
     incoming: bool = False
@@ -91,6 +101,11 @@ class Sockets:
         """Where QEMU's gdbstub listens."""
         return self.directory / "gdb"
 
+    @property
+    def monitor(self) -> Path:
+        """Where QEMU listens for QMP, for others than us."""
+        return self.directory / "monitor"
+
 
 def kernel_cmdline(config: GuestConfig) -> str:
     """Arguments the guest's kernel is booted with, separated by spaces."""
@@ -118,14 +133,20 @@ def command(config: GuestConfig, sockets: Sockets) -> list[str]:
         *config.arch.machine.args,
         *("-cpu", ",".join(config.arch.machine.cpu)),
         *("-accel", f"tcg,thread={config.thread}"),
+        *(("-icount", ICOUNT) if config.deterministic else ()),
         *("-smp", str(config.smp)),
         *_memory(config),
         *_deterministic(config),
-        *_channels(sockets),
+        *_channels(config, sockets),
         *("-kernel", str(config.kernel), "-initrd", str(config.initramfs)),
         *("-append", kernel_cmdline(config)),
         *_plugin(config),
         *(("-gdb", f"unix:{_escape(sockets.gdb)},server=on,wait=off") if config.gdb else ()),
+        *(
+            ("-qmp", f"unix:{_escape(sockets.monitor)},server=on,wait=off")
+            if config.monitor
+            else ()
+        ),
         *(("-S",) if config.start_paused else ()),
         *(("-incoming", "defer") if config.incoming else ()),
         *config.qemu_args,
@@ -142,13 +163,17 @@ def _deterministic(config: GuestConfig) -> tuple[str, ...]:
     return ("-seed", str(config.seed), "-rtc", "base=2020-01-01,clock=vm")
 
 
-def _channels(sockets: Sockets) -> tuple[str, ...]:
+def _channels(config: GuestConfig, sockets: Sockets) -> tuple[str, ...]:
+    # A byte costs a socket so much memory that it may refuse some hundreds. The serial port then
+    # tries again when the host is ready, which is to decide nothing; a pipe takes them all.
+    socket = f"socket,id=agent,path={_escape(sockets.agent)},server=off"
+    pipe = f"pipe,id=agent,path={_escape(sockets.agent)}"
     return (
         *("-chardev", f"socket,id=qmp,path={_escape(sockets.qmp)},server=off"),
         *("-mon", "chardev=qmp,mode=control"),
         # The console is a pipe, not a file, so that a flood can be cut off.
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=agent,path={_escape(sockets.agent)},server=off"),
+        *("-chardev", pipe if config.deterministic else socket),
         *("-serial", "chardev:agent"),
     )
 

@@ -95,7 +95,10 @@ class Guest:
         self._prepare_files()
         self.argv = command(self.config, self.sockets)
         await self.qmp.listen(self.sockets.qmp)
-        await self.agent.listen(self.sockets.agent)
+        if self.config.deterministic:
+            await self.agent.listen_only(self.sockets.agent)
+        else:
+            await self.agent.listen(self.sockets.agent)
         self._child = await Child.start(self.argv)
         self._exit = asyncio.create_task(self._follow())
         self._state = State.PAUSED if self.config.start_paused else State.BOOTING
@@ -304,7 +307,7 @@ class Guest:
         except OSError as error:
             raise InfraError(f"{error.filename} cannot be made: {error.strerror}") from error
         self.console = Console(CappedLog(config.run_dir / "console.log"))
-        self.agent = Agent(CappedLog(config.run_dir / "agent.log"))
+        self.agent = Agent(CappedLog(config.run_dir / "agent.log"), config.commands)
 
 
 def _socket_directory() -> Path:

@@ -1,0 +1,50 @@
+"""MADV_COLLAPSE makes a huge page of small ones that others use.
+
+`collapse_huge_page` (mm/khugepaged.c) takes the mmap lock and the lock of the VMA to write, clears
+the entry of the table and flushes it (`pmdp_collapse_flush`), waits for lockless walks
+(`tlb_remove_table_sync_one`), and only then copies. Wrong would be a store through what a TLB has
+kept that is not in the copy, or an entry that a fault sets in the table that is gone: the workload
+counts both as `lost`.
+"""
+
+from __future__ import annotations
+
+from shootdown.race import Script, race
+from shootdown.race.places import FAULT, FLUSH, LONG, SLOW, VMA_WAIT
+
+OPTIONS = "patience=200000"
+REPEAT = 3
+"""The writer's TLB may have lost the page: then it faults, and the hold times out."""
+
+
+@race(workload="collapse", smp=4, arch=("x86_64",), options=OPTIONS, repeat=REPEAT)
+def store_before_flush(r: Script) -> None:
+    """A store through the table whose entry was cleared and is not flushed yet."""
+    with r.hold(at=r.thread("mapper").enters(FLUSH, within="madvise")):
+        r.run_until(r.thread("writer").store("window"))
+
+
+@race(workload="collapse", smp=4, arch=("arm64",), options=OPTIONS, repeat=REPEAT)
+def store_before_tlbi(r: Script) -> None:
+    """The same on arm64, where the flush is an instruction of the collapse itself."""
+    with r.hold(before=r.thread("mapper").flush(within="madvise")):
+        r.run_until(r.thread("writer").store("window"))
+
+
+@race(workload="collapse", smp=4, options=OPTIONS)
+def locked_then_collapsed(r: Script) -> None:
+    """A fault has read-locked the VMA and knows the table; the collapse waits for it."""
+    with r.hold(at=r.thread("toucher").enters(FAULT), bound_ms=LONG):
+        r.run_until(r.thread("mapper").enters(VMA_WAIT))
+        r.pause(SLOW)
+
+
+@race(workload="collapse", smp=4, options=OPTIONS)
+def found_then_collapsed(r: Script) -> None:
+    """A fault has found the VMA and not locked it; the collapse comes first.
+
+    On x86-64 the collapse waits for the CPU that is held, with the VMA locked.
+    """
+    found = r.thread("toucher").calls("mas_walk", inside="lock_vma_under_rcu")
+    with r.hold(after=found, bound_ms=1000, infeasible=("x86_64",)):
+        r.run_until(r.thread("mapper").returns("madvise"))
