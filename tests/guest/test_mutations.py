@@ -32,7 +32,12 @@ def judge(recording: Record, rule: str, **what: Any) -> tuple[Result, int]:
 @pytest.mark.parametrize("arch", ARCHES)
 def test_fork_and_pins(recording: Record, arch: str, kernel: str) -> None:
     """Each page, each time: pinned while its owner forks; data is lost when fork does not care."""
-    what = {"arch": arch, "kernel": kernel, "workloads": "pinned_fork", "iterations": ROUNDS}
+    what: dict[str, Any] = {
+        "arch": arch,
+        "kernel": kernel,
+        "workloads": "pinned_fork",
+        "iterations": ROUNDS,
+    }
     what["events"] = "default,gup"
     rule = "pinned-wrprotect"
     stock, broken = judge(recording, rule, **what)
@@ -53,11 +58,13 @@ def test_fork_and_pins(recording: Record, arch: str, kernel: str) -> None:
 MUTANTS = [
     ("mprotect-no-vma-lock", "vma-write-unlocked", "counting", 1, "functions,vmas,vma_locks"),
     ("pte-wrong-lock", "pte-write-unlocked", "counting", 1, "functions,ptl"),
-    ("contended-fault-refused", "spurious-fault", "mprotect", 10, "functions,vmas,faults"),
-    ("vma-lock-unchecked", "dead-vma-install", "map_fixed", 150, "functions,vmas,vma_locks"),
+    ("contended-fault-refused", "spurious-fault", "mprotect", 20, "functions,vmas,faults"),
+    ("vma-lock-unchecked", "dead-vma-install", "map_fixed", 20, "functions,vmas,vma_locks"),
     ("tables-no-grace", "table-freed-under-walker", "table_walk", 30, "default,walkers"),
     ("lazy-no-catch-up", "lazy-reactivation", "map_fixed", 60, "default"),
 ]
+DELAYED = ("contended-fault-refused", "vma-lock-unchecked")
+"""Mutants that a race shows: the recorder makes it likely."""
 ONLY = {"tables-no-grace": "arm64", "lazy-no-catch-up": "x86_64"}
 
 
@@ -68,8 +75,9 @@ def test_rule_fires(recording: Record, arch: str, mutant: tuple[str, str, str, i
     name, rule, workload, iterations, events = mutant
     if ONLY.get(name, arch) != arch:
         pytest.skip(f"about {ONLY[name]} only")
-    what = {"arch": arch, "workloads": workload, "iterations": iterations, "events": events}
-    what["smp"] = 3
+    what: dict[str, Any] = {"arch": arch, "workloads": workload}
+    what |= {"iterations": iterations, "events": events}
+    what |= {"smp": 3, "test_delay_us": 300 if name in DELAYED else 0}
     _, broken = judge(recording, rule, **what, mutate=name)
     assert broken > 0
 
@@ -77,7 +85,7 @@ def test_rule_fires(recording: Record, arch: str, mutant: tuple[str, str, str, i
 @pytest.mark.slow
 def test_flush_interrupts_are_what_x86_waits_by(recording: Record) -> None:
     """x86 of 6.x frees tables behind the interrupt of their flush: with no flush, with no wait."""
-    what = {"arch": "x86_64", "workloads": "table_walk", "iterations": 30, "smp": 3}
+    what: dict[str, Any] = {"arch": "x86_64", "workloads": "table_walk", "iterations": 30, "smp": 3}
     what["events"] = "default,walkers"
     rule = "table-freed-under-walker"
     stock, broken = judge(recording, rule, **what)
