@@ -152,7 +152,7 @@ class LiveCheck:
     def _report(self, trace: Trace) -> CheckReport | None:
         """None when a rule that cannot judge such a trace has found something nevertheless."""
         feed = Feed(trace)
-        report = self._panel.report(feed.locks(self._known), self._known.mismatches)
+        report = self._panel.report(feed.locks(self._known), self._known)
         rules: dict[str, RuleReport] = {}
         for rule, judged in zip(RULES, self._panel.rules, strict=True):
             idle, found = rule.idle(self._scene), report.rules[rule.id]
