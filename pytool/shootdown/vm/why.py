@@ -1,4 +1,4 @@
-"""Why a guest ended, or did not do in time what was waited for: from what QEMU and its console said.
+"""Why a guest ended, or did not do what was waited for: from what QEMU and its console said.
 
 ``doing`` completes the sentence "the guest did not ...".
 """
