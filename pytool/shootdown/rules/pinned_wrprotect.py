@@ -81,6 +81,8 @@ Not judged:
         """By slot: the entry that KSM has cleared, and when."""
         self._lenient: dict[int, tuple[int, Hold]] = {}
         """By slot: an entry that fork has write-protected although there was a plain reference."""
+        self._asked: set[int] = set()
+        """Frames whose holds were looked for when none were known."""
         self._told: Counter[str] = Counter()
         self._by: Counter[str] = Counter()
 
@@ -95,6 +97,11 @@ Not judged:
         """Find out what was pinned when."""
         if self.armed:
             self._held = pinned.read(events, self.machine.kernel)
+
+    def stands(self, events: Events) -> bool:
+        """Nothing was pinned, and no frame that fork was asked about had a plain reference."""
+        self._held = pinned.read(events, self.machine.kernel)
+        return not self._held.pins and self._asked.isdisjoint(self._held.gets)
 
     def coverage(self) -> dict[str, int]:
         """How many pins there were, and what became of plain references."""
@@ -189,10 +196,11 @@ Not judged:
         self, holds: dict[int, list[Hold]], entry: int, event: Event, before: int = 0
     ) -> list[Hold]:
         """Of the frames that ``entry`` maps, those that began before a number, or the store."""
-        if not holds:
-            return []
         first = self.machine.arch.mmu.target(entry, event.level) >> PAGE_SHIFT
         frames = span_of(event.level) >> PAGE_SHIFT
+        if not holds:
+            self._asked.update(range(first, first + frames))
+            return []
         return held(holds, first, frames, before or event.seq, event.seq)
 
     def _report(
