@@ -14,6 +14,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.rules.scene import Scene
 from shootdown.trace.schema import Kind as Schema
+from shootdown.trace.types import Events
 
 Kind: TypeAlias = Literal["may", "witness"]
 """A CPU may still hold what it must not, or it was seen using it."""
@@ -142,6 +143,14 @@ class Rule(Listener):
             phases=dict(self._phases),
             note=self._idle or self._note(),
         )
+
+    def stands(self, events: Events) -> bool:
+        """Whether ``begun`` would have changed nothing; for rules that judge without it, too.
+
+        ``events`` are what it would have been told, now that the trace is over. Where this is
+        true, ``coverage`` is as if it had been told.
+        """
+        return False
 
     def _note(self) -> str:
         """What a report says beside the figures of an armed rule."""

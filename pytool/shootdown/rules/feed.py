@@ -72,7 +72,7 @@ class Feed:
             machine.feed(whole(events))
             return tally(locks.transitions(events))
         if machine.history:
-            machine.tell_begun(self._of_kinds(sorted(machine.history)))
+            machine.tell_begun(self.of_kinds(sorted(machine.history)))
         counter = LockTally(known.own)
         with _few_collections():
             for window in windows(self._pieces(), self._parts):
@@ -93,7 +93,8 @@ class Feed:
             if isinstance(self._trace, Files):
                 self._trace.release()
 
-    def _of_kinds(self, kinds: list[int]) -> Events:
+    def of_kinds(self, kinds: list[int]) -> Events:
+        """All events of some kinds, in the order of ``seq``, in memory."""
         return self.chosen(lambda part: np.isin(part["kind"], kinds))
 
     def chosen(self, wanted: Callable[[Events], Mask]) -> Events:
