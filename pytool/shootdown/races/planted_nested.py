@@ -12,8 +12,8 @@ from shootdown.race import Script, race
 
 X86_64 = ("x86_64",)
 PATIENCE = "patience=50000"
-DROP = f"by=3,{PATIENCE}"
-MOVE = f"by=1,{PATIENCE}"
+DROP = f"by=3,observers=2,{PATIENCE}"
+MOVE = f"by=1,observers=2,{PATIENCE}"
 ITERATIONS = 4
 BOUND_MS = 3000
 
