@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup check-guest check-guest-full test lint mutate bench matrix race-table campaign kernels plugin guest clean
+.PHONY: help setup check-guest check-guest-full test lint mutate bench matrix campaign race-table \
+	kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -20,9 +21,9 @@ help:
 	@echo 'make mutate        change the checker on purpose: how many changes the tests notice'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
+	@echo 'make campaign      stock kernels, own workloads and stress-ng; resumes; writes docs/verdicts.md'
 	@echo 'make race-table    how often planted races are found; writes docs/planted.md (hours)'
 	@echo '                   [N=trials] [BUG=name] [ARCH=...] [METHOD=plain|scripted|...]'
-	@echo 'make campaign      stock kernels, own workloads and stress-ng; resumes; writes docs/verdicts.md'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
@@ -97,12 +98,12 @@ bench: setup $(BUILT)
 matrix: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.matrix
 
+campaign: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.campaign $(call option,ONLY,only)
+
 race-table: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.races $(if $(N),-n $(N)) $(call option,BUG,bug) \
 		$(call option,ARCH,arch) $(call option,METHOD,method)
-
-campaign: setup $(BUILT)
-	$(BIN)/python -m shootdown.bench.campaign $(call option,ONLY,only)
 
 kernels: setup
 	@images/setup/packages kernel

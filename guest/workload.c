@@ -11,7 +11,7 @@
 
 extern const struct workload churn, collapse, counting, counting_events, counting_tables, direct,
 	drop_move, fork_cow, ipis, ksm, lazy, madvise_dontneed, map_fixed, mprotect_flip,
-	mremap_move, munmap_remap, pageout, touch;
+	mremap_move, munmap_remap, pageout, pinned_fork, table_walk, touch;
 
 const struct workload *const workloads[] = {
 	&churn,
@@ -31,6 +31,8 @@ const struct workload *const workloads[] = {
 	&mremap_move,
 	&munmap_remap,
 	&pageout,
+	&pinned_fork,
+	&table_walk,
 	&touch,
 	NULL,
 };

@@ -104,6 +104,11 @@ enum sd_kind {
 	 * arrival included, d=VA of the entry whose change was the point, else 0
 	 */
 	SD_KIND_DELAY = 24,
+	/*
+	 * where the kernel keeps the structures of frames (struct page); a=VA of that of the frame
+	 * at PA 0, b=bytes of one
+	 */
+	SD_KIND_STRUCT_PAGES = 25,
 	/* trailer: events of one kind on this vCPU; id=kind, a=count */
 	SD_KIND_COUNT = 30,
 	/*

@@ -157,6 +157,16 @@ static bool find_pages(unsigned cpu)
 	       (sd_term_eval(cpu, &plan.pages, &va) && sd_pages_map(va, plan.page_bytes));
 }
 
+static void tell_pages(unsigned cpu)
+{
+	uint64_t below = (sd_mem.ram_base >> SD_PAGE_SHIFT) * plan.page_bytes;
+
+	if (plan.page_bytes)
+		sd_emit(cpu, &(struct sd_event){ .kind = SD_KIND_STRUCT_PAGES,
+						 .a = sd_pages_va(0) - below,
+						 .b = plan.page_bytes });
+}
+
 static void __attribute__((noreturn)) misfit(void)
 {
 	fprintf(stderr, "shootdown: the plan's memory layout does not fit this guest\n");
@@ -193,6 +203,7 @@ static void begin(unsigned cpu)
 					 .d = user_levels,
 					 .level = (uint8_t)kernel_levels,
 					 .size = plan.stack });
+	tell_pages(cpu);
 	sd_trace_slide(sd_slide);
 	if (!add_static_watches(cpu))
 		misfit();

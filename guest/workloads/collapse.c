@@ -23,7 +23,7 @@
 #endif
 
 /* Page numbers in the block. */
-enum { THERE = 64, WRITTEN = 20, WRITTEN_PAGES = 4, MISSING = 300 };
+enum { THERE = 64, WRITTEN = 20, WRITTEN_PAGES = 4, MISSING = 300, STORES = 4096 };
 
 struct stage {
 	char *block;
@@ -42,22 +42,26 @@ static void touch_missing(void *argument, uint64_t iteration)
 		die("a page of the block cannot be written");
 }
 
+/* Stores many times before it looks: each change of direction is a record of the trace. */
+static void write_page(struct stage *stage, volatile uint64_t *word, uint64_t value)
+{
+	uint64_t epoch = atomic_load(&stage->epoch);
+
+	for (int i = 0; i < STORES; i++, stage->stores++)
+		*word = value;
+	if (*word != value && !(epoch & 1) && atomic_load(&stage->epoch) == epoch)
+		stage->lost++;
+}
+
 static void writer_main(void *argument)
 {
 	struct stage *stage = argument;
 
-	for (uint64_t count = 0; !atomic_load(&stage->stop); count++) {
-		volatile uint64_t *word =
-			(volatile uint64_t *)(stage->block +
-					      (WRITTEN + count % WRITTEN_PAGES) * PAGE_BYTES);
-		uint64_t epoch = atomic_load(&stage->epoch);
-
-		*word = count / 1024 + 1;
-		if (*word != count / 1024 + 1 && !(epoch & 1) &&
-		    atomic_load(&stage->epoch) == epoch)
-			stage->lost++;
-		stage->stores++;
-	}
+	for (uint64_t count = 1; !atomic_load(&stage->stop); count++)
+		write_page(stage,
+			   (volatile uint64_t *)(stage->block +
+						 (WRITTEN + count % WRITTEN_PAGES) * PAGE_BYTES),
+			   count);
 }
 
 /* The block anew, a few small pages of it: who collapses it fills in the rest. */

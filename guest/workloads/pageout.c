@@ -15,7 +15,7 @@
 #include "partner.h"
 #include "workload.h"
 
-enum { PAGES = 8 };
+enum { PAGES = 8, STORES = 4096 };
 enum op { MPROTECT, MUNMAP, OPS };
 
 struct stage {
@@ -36,37 +36,32 @@ static void page_out(void *argument, uint64_t iteration)
 		die("madvise(MADV_PAGEOUT)");
 }
 
-/* Nobody else writes: what was stored last must be there, unless the page was unmapped meanwhile. */
-static void write_page(struct stage *stage, char *page, uint64_t *last)
+/*
+ * Stores many times before it looks: each change of direction is a record of the trace. Nobody
+ * else writes, so what was stored must be there, unless the page was refused or unmapped.
+ */
+static void write_page(struct stage *stage, char *page, uint64_t value)
 {
 	uint64_t epoch = atomic_load(&stage->epoch), found;
 
-	if (!access_load(page, &found)) {
-		stage->refused++;
-		*last = 0;
-		return;
+	for (int i = 0; i < STORES; i++) {
+		if (!access_store(page, value)) {
+			stage->refused++;
+			return;
+		}
+		stage->stores++;
 	}
-	if (*last && found != *last && !(epoch & 1) && atomic_load(&stage->epoch) == epoch)
+	if (access_load(page, &found) && found != value && !(epoch & 1) &&
+	    atomic_load(&stage->epoch) == epoch)
 		stage->lost++;
-	*last = epoch & 1 ? 0 : stage->stores / 64 + 1;
-	if (*last && !access_store(page, *last))
-		*last = found;
-	stage->stores++;
 }
 
 static void writer_main(void *argument)
 {
 	struct stage *stage = argument;
-	uint64_t last[PAGES] = { 0 }, epoch = 0;
 
-	while (!atomic_load(&stage->stop)) {
-		for (unsigned int page = 0; page < PAGES; page++) {
-			if (atomic_load(&stage->epoch) != epoch)
-				last[page] = 0;
-			write_page(stage, stage->window + page * PAGE_BYTES, &last[page]);
-		}
-		epoch = atomic_load(&stage->epoch);
-	}
+	for (uint64_t count = 1; !atomic_load(&stage->stop); count++)
+		write_page(stage, stage->window + count % PAGES * PAGE_BYTES, count);
 }
 
 static void protect(const struct stage *stage)

@@ -13,8 +13,6 @@ from shootdown.report.text import render
 from shootdown.run import directory
 from shootdown.run.experiment import Experiment
 
-KERNELS = ("debian:6.1", "debian:6.12", "debian:7.2")
-
 
 def run(plan: Plan, experiment: Experiment, path: Path) -> Result:
     staged = trial.stage(plan, experiment, print)
@@ -61,19 +59,6 @@ def test_an_order_that_cannot_be(arch: Arch, tmp_path: Path) -> None:
         assert any("every hold timed out" in reason for reason in result.reasons)
     else:
         assert arch.name == "arm64"  # TLBI needs nobody's answer
-
-
-@pytest.mark.guest
-@pytest.mark.slow
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("call", [race.call for race in find.library()])
-def test_library(arch: Arch, kernel: str, call: str, tmp_path: Path) -> None:
-    (race,) = find.find(call)
-    if arch.name not in race.arch:
-        pytest.skip(f"not on {arch.name}")
-    result = run(race.plan, Experiment(arch.name, kernel=kernel), tmp_path / "run")
-    assert result.verdict == "pass", render(result)
-    assert result.holds["fired"] == result.holds["planned"]
 
 
 @pytest.mark.guest

@@ -42,6 +42,15 @@ def test_functions_and_system_calls(learned: KernelFacts, spec: Spec) -> None:
     assert all(learned.symbols.at(va)[1] == 0 for va in fork.gates)
 
 
+def test_several_names(learned: KernelFacts, spec: Spec) -> None:
+    names = "tlb_finish_mmu|no_such_function|munmap"
+    traps = found(Point(event="enter", function=names, within="no_such_function|mmap"), learned)
+    assert traps.vas == {learned.va("tlb_finish_mmu"), learned.va(spec.syscall + "munmap")}
+    assert traps.gates == {learned.va(spec.syscall + "mmap")}
+    inside = Point(event="call", function="no_such_function|tlb_finish_mmu", inside="x|exit_mmap")
+    assert found(inside, learned).vas
+
+
 def test_calls(learned: KernelFacts) -> None:
     sites = scan.callers(learned, "tlb_finish_mmu")
     before = Point(event="call", function="tlb_finish_mmu", inside=sites[0].function)
@@ -74,6 +83,7 @@ def test_what_a_recording_showed(learned: KernelFacts) -> None:
         ),
         (Point(event="store", of="window"), "no instruction was seen.*shows none at all"),
         (Point(event="enter", function="zzzzzzzz"), "no function zzzzzzzz; it may be inlined"),
+        (Point(event="enter", function="zzzz|zzz"), "has none of zzzz|zzz"),
     ],
 )
 def test_points_that_are_not_there(learned: KernelFacts, point: Point, says: str) -> None:

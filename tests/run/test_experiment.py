@@ -29,6 +29,8 @@ words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
         policy=st.sampled_from(experiment.POLICIES),
         plugin=st.booleans(),
         append=words,
+        disk=st.integers(0, 1 << 16),
+        options=st.sampled_from(["", "op=1", "op=1,patience=20"]),
     )
 )
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, value: Experiment) -> None:
@@ -54,6 +56,7 @@ def load(tmp_path: Path, text: str) -> Experiment:
         ("schema = 1\narch = 'x'\nseed = true", "seed must be int"),
         ("schema = 1\narch = 'x'\ncommand = [1]", "command must be tuple"),
         ("schema = 1\narch = 'x'\nsmp = 0", "smp is 0"),
+        ("schema = 1\narch = 'x'\noptions = 'op'", "KEY=VALUE, not 'op'"),
         ("schema = 1\narch = 'x'\npolicy = 'wilcock'", "did you mean wilcox"),
     ],
 )
@@ -72,6 +75,14 @@ def test_workloads_have_their_own_number_of_iterations() -> None:
     own = Experiment("x86_64")
     assert own.iterations_of("map_fixed") > own.iterations_of("counting") > 0
     assert Experiment("x86_64", iterations=7).iterations_of("counting") == 7
+
+
+def test_options_of_workloads() -> None:
+    assert Experiment("x86_64", options="op=1,patience=20").options_of() == {
+        "op": "1",
+        "patience": "20",
+    }
+    assert Experiment("x86_64").options_of() == {}
 
 
 def test_line_to_repeat_holds_what_differs() -> None:

@@ -34,7 +34,7 @@ from shootdown.cli import (
 from shootdown.errors import ExitCode, InfraError, ShootdownError, UsageError
 
 COMMANDS: Final[tuple[ModuleType, ...]] = (
-    *(run, race, search, replay, shrink, ci, bisect, record, check, report),
+    *(run, race, replay, shrink, search, ci, bisect, record, check, report),
     *(explain, fetch, build_kernel, doctor, demo),
 )
 INTERRUPTED: Final = 128 + signal.SIGINT

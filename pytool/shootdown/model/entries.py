@@ -32,9 +32,9 @@ class Call:
         return self.args[number] if number < len(self.args) else 0
 
 
-Reason = Literal["unmapped", "replaced", "permission", "table", "stored"]
+Reason = Literal["unmapped", "replaced", "permission", "table"]
 """Why an entry counts as superseded: it is gone, points elsewhere, permits less, or hung below
-a table that was unlinked; ``stored`` when the store itself is what a rule is about."""
+a table that was unlinked."""
 
 
 @dataclass(slots=True, eq=False)

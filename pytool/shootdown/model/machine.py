@@ -15,6 +15,7 @@ from shootdown import arch as arches
 from shootdown.model import stream
 from shootdown.model.callstack import stack_log2
 from shootdown.model.entries import Reason, Stale, Superseded
+from shootdown.model.known import Known
 from shootdown.model.listener import Listener
 from shootdown.model.pagetables import observed_pages, span_of
 from shootdown.model.space import Leaf, Space
@@ -47,6 +48,8 @@ class Machine(Speaker):
         """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
         self.calls: Final = ThinStacks(lambda: self._event if self._thin else None)
         """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
+        self.kernel = Known()
+        """What captured words mean, where the recording says."""
         self.sequel = stream.Sequel(stream.whole(stream.NONE))
         """Looks ahead in the events."""
         self._event: Event | None = None
@@ -56,6 +59,7 @@ class Machine(Speaker):
         self._linear = 0
         self._since: dict[int, int] = {}
         self._selection = stream.Selection(())
+        self._loud: frozenset[int] = frozenset()
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -100,6 +104,7 @@ class Machine(Speaker):
         self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
         self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self._loud = self.functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
 
@@ -287,8 +292,12 @@ class Machine(Speaker):
 
     def _enter(self, event: Event) -> None:
         self.calls.enter(event.cpu, event.id, event.a)
+        if event.id in self._loud:
+            self._tell("called", event)
 
     def _leave(self, event: Event) -> None:
+        if event.id in self._loud:
+            self._tell("left", event)
         self.calls.leave(event.cpu, event.id, event.a)
 
     def _return(self, event: Event) -> None:
@@ -301,10 +310,16 @@ class Machine(Speaker):
 
     def _watch(self, event: Event) -> None:
         if event.id == Watch.MM_PGD and event.c:
-            self._mm_of[event.c - self._linear & (1 << 64) - 1] = event.d
+            self._owned(event)
         else:
             self.tasks.watch(event)
         self._tell("watched", event)
+
+    def _owned(self, event: Event) -> None:
+        # What a fork's new mm_struct has there first is copied: the parent's (dup_mm()).
+        root = event.c - self._linear & (1 << 64) - 1
+        if event.kind == Kind.WATCH or root not in self._mm_of:
+            self._mm_of[root] = event.d
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b

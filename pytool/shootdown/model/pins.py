@@ -154,7 +154,7 @@ class _Reader:
         if record.id in CALLS:
             shift = 1 if record.id == Function["__get_user_pages"] else 0
             mm = values[0] if shift else 0
-            start, pages, flags = values[shift : shift + 3]
+            start, pages, flags = (*values, 0)[shift : shift + 3]
             where = (record.seq, record.icount, record.pc, record.cpu, record.task)
             frame.call = Call(*where, record.id, by, mm, start, pages, flags & HALF)
             self._gup.calls.append(frame.call)
@@ -163,13 +163,14 @@ class _Reader:
             if record.id not in SINGLE:
                 self._gup.pins.append(frame.pin)
         if record.id == Function.gup_put_folio and frame.pin:
-            self._put(frames, frame.pin)
+            self._put(frames, frame.pin, before)
         frames.append(frame)
 
-    def _put(self, frames: list[_Frame], pin: Pin) -> None:
+    def _put(self, frames: list[_Frame], pin: Pin, before: int) -> None:
         for frame in frames:
             frame.puts += 1
-        if frames and frames[-1].id in UNPINS and not self._gup.pin_flag:
+        caller = before or (frames[-1].id if frames else 0)
+        if caller in UNPINS and not self._gup.pin_flag:
             self._gup.pin_flag = pin.flags
 
     def _pin(self, record: _Record, by: int, values: tuple[int, ...]) -> Pin:

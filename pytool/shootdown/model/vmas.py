@@ -40,6 +40,8 @@ EVENTS: Final = (
 the mm's tree of VMAs changed; ``base`` is the mm."""
 _BIRTHS: Final = {Function.vm_area_alloc: "alloc", Function.vm_area_dup: "dup"}
 _DEATHS: Final = (Function.vm_area_free, Function["__vm_area_free"], Function.vm_area_free_rcu_cb)
+LIFE: Final = (*_BIRTHS, *_DEATHS)
+"""Functions that begin and end lives."""
 _ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _WORDS: Final = (*FIELDS, *_ATTACHMENT, Watch.MM_TREE)
 _EXCLUDE_READERS: Final = 1 << 30
@@ -88,8 +90,7 @@ class _Vma:
 def steps(events: Events) -> list[Step]:
     """Every step in the trace, in the order of ``seq``. ``events`` may be of all kinds."""
     watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT)) & np.isin(events["id"], _WORDS)
-    wanted = (*_BIRTHS, *_DEATHS)
-    call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], wanted)
+    call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], LIFE)
     lives = _Lives()
     kept = events[watch | call]
     columns = [kept[name].tolist() for name in _Record._fields]

@@ -114,7 +114,8 @@ def _alike(name: str, facts: KernelFacts, spec: Spec) -> list[str]:
 
 def _calls(point: Point, facts: KernelFacts, spec: Spec) -> Iterator[int]:
     _entries(point.function, facts, spec)
-    sites = [s for name in point.function.split(_OR) for s in scan.callers(facts, name)]
+    names = [name for name in point.function.split(_OR) if name in facts.symbols]
+    sites = [site for name in names for site in scan.callers(facts, name)]
     inside = [s for s in sites if not point.inside or _is(s.function, point.inside)]
     if not inside:
         callers = sorted({site.function for site in sites})

@@ -23,7 +23,7 @@ def _options(op: int) -> str:
 def store_before_flush(r: Script) -> None:
     """A store through the entry that reclaim has cleared and not flushed must not be lost."""
     with r.hold(at=r.thread("reclaimer").enters(RECLAIM_FLUSH), bound_ms=LONG):
-        r.run_until(r.thread("writer").load("window"))
+        r.run_until(r.thread("writer").store("window"))
         r.pause(SLOW)
 
 

@@ -104,6 +104,10 @@ class Violation:
     """Whether all evidence lies before any loss of events."""
     count: int = 1
     """How often it was seen; the first one is described."""
+    locks: list[dict[str, Any]] = field(default_factory=list)
+    """Who held which lock at the store, as far as recorded: ``lock``, ``how`` (``read``,
+    ``write``, ``held``), ``of`` (VA of the mm_struct or vm_area_struct, PA of the table), ``task``,
+    ``cpu`` and ``since`` (number of the event that took it, 0 when that was not seen)."""
 
 
 @dataclass(frozen=True)

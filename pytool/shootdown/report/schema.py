@@ -33,6 +33,15 @@ RULE: Final[Shape] = {
     "witness": int,
 }
 
+LOCK: Final[Shape] = {
+    "lock": str,
+    "how": frozenset({"read", "write", "held"}),
+    "of": str,
+    "task": str,
+    "cpu": int,
+    "since": int,
+}
+
 RESULT: Final[Shape] = {
     "schema": int,
     "tool": str,
@@ -57,6 +66,7 @@ RESULT: Final[Shape] = {
             "summary": str,
             "fingerprint": str,
             "seq": [int],
+            "locks": Optional([LOCK]),
         }
     ],
     "events": Map(int),

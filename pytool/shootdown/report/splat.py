@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from shootdown.report.result import Violation
 
@@ -34,6 +35,7 @@ def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
         *_entry("before", violation.before, violation.before_text, violation.level),
         *_entry("after", violation.after, violation.after_text, violation.level),
         *_field("missing", violation.missing),
+        *(line for lock in violation.locks for line in _field("lock", _lock(lock))),
         *_field("events", _numbers(violation.seq)),
         *_field("workload", violation.workload),
         *_field("fingerprint", violation.fingerprint),
@@ -51,6 +53,15 @@ def _entry(name: str, entry: int, text: str, level: int) -> list[str]:
     if not level:
         return []
     return _field(name, f"level {level}: {text}" if text else f"level {level}: {entry:#018x}")
+
+
+def _lock(lock: Mapping[str, Any]) -> str:
+    how = "held" if lock["how"] == "held" else f"held to {lock['how']}"
+    since = f"event {lock['since']}" if lock["since"] else "before recording"
+    return (
+        f"{lock['lock']} of {lock['of']} {how} by {lock['task']}, "
+        f"taken on CPU {lock['cpu']}, {since}"
+    )
 
 
 def _numbers(seq: list[int]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from shootdown.errors import UsageError
+from shootdown.model.known import Known
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Trace
 from shootdown.rules.feed import FAST, Feed, How
+from shootdown.rules.lock_evidence import with_locks
 from shootdown.rules.panel import RULES, CheckReport, Panel
 from shootdown.rules.scene import Policy
 
@@ -17,19 +19,26 @@ POLICIES: Final[tuple[Policy, ...]] = ("wilcox", "glisse")
 
 
 def check(
-    trace: Trace, policy: str = "wilcox", arch: str | None = None, how: How = FAST
+    trace: Trace,
+    policy: str = "wilcox",
+    arch: str | None = None,
+    how: How = FAST,
+    kernel: Known | None = None,
 ) -> CheckReport:
     """Check a trace by the rules; ``arch`` when the trace does not know its own.
+
+    ``kernel``: what captured words mean, where the recording says.
 
     Raises UsageError for an unknown policy or architecture.
     """
     chosen = policy_of(policy)
     machine = Machine(arch or trace.arch)
+    machine.kernel = kernel or machine.kernel
     feed = Feed(trace, how)
     known, scene = feed.survey(machine.arch.name, chosen)
     panel = Panel(machine, chosen, lambda rule: rule.idle(scene))
     locks = feed.run(machine, known)
-    return panel.report(locks, known.mismatches)
+    return with_locks(panel.report(locks, known.mismatches), feed)
 
 
 def policy_of(name: str) -> Policy:

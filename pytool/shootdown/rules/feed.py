@@ -9,7 +9,7 @@ the same report.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -22,7 +22,7 @@ from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
-from shootdown.model.stream import NONE, Trace, Window, whole
+from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
@@ -66,7 +66,7 @@ class Feed:
 
     def run(self, machine: Machine, known: Overview) -> Tally:
         """Feed the machine, all of whose listeners are there; returns what the locks did."""
-        thin = Thin(known.stack_log2) if self._how.fast else None
+        thin = Thin(known.stack_log2, machine.functions) if self._how.fast else None
         machine.begin(sorted(known.pages), known.stack_log2, thin)
         if not self._how.fast:
             events = self._trace.events()
@@ -96,11 +96,11 @@ class Feed:
                 self._trace.release()
 
     def _of_kinds(self, kinds: list[int]) -> Events:
-        chosen = [
-            part[np.isin(part["kind"], kinds)]
-            for parts in self._pieces()
-            for part in parts.values()
-        ]
+        return self.chosen(lambda part: np.isin(part["kind"], kinds))
+
+    def chosen(self, wanted: Callable[[Events], Mask]) -> Events:
+        """Events of the trace, chosen by a function of its pieces, in the order of ``seq``."""
+        chosen = [part[wanted(part)] for parts in self._pieces() for part in parts.values()]
         events = np.concatenate([NONE, *chosen])
         return events[np.argsort(events["seq"], kind="stable")]
 

@@ -27,6 +27,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.model.entries import Call
+from shootdown.model.known import Known
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
@@ -37,7 +38,8 @@ from shootdown.model.thin import Thin
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.check import check, policy_of
 from shootdown.rules.feed import Feed
-from shootdown.rules.panel import RULES, CheckReport, Panel, in_order
+from shootdown.rules.lock_evidence import with_locks
+from shootdown.rules.panel import RULES, CheckReport, Panel
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
@@ -52,9 +54,10 @@ _PATIENT: Final = 64
 class LiveCheck:
     """One check; ``doubt`` is why the complete trace is to be checked again, empty if it is not."""
 
-    def __init__(self, arch: str, policy: str) -> None:
-        """Raises UsageError for an unknown architecture or policy."""
+    def __init__(self, arch: str, policy: str, kernel: Known | None = None) -> None:
+        """``kernel`` as for ``check.check``. Raises UsageError for an unknown name."""
         self._machine: Final = Machine(arch)
+        self._machine.kernel = kernel or self._machine.kernel
         self._arch: Final = self._machine.arch.name
         self._policy: Final = policy_of(policy)
         everything = _everything(self._arch, self._policy)
@@ -118,7 +121,7 @@ class LiveCheck:
             report = self._report(trace)
             if report is not None:
                 return report
-        return check(trace, self._policy, self._arch)
+        return check(trace, self._policy, self._arch, kernel=self._machine.kernel)
 
     def _begin(self) -> None:
         log2 = self._known.stack_log2
@@ -148,7 +151,8 @@ class LiveCheck:
 
     def _report(self, trace: Trace) -> CheckReport | None:
         """None when a rule that cannot judge such a trace has found something nevertheless."""
-        report = self._panel.report(Feed(trace).locks(self._known), self._known.mismatches)
+        feed = Feed(trace)
+        report = self._panel.report(feed.locks(self._known), self._known.mismatches)
         rules: dict[str, RuleReport] = {}
         for rule, judged in zip(RULES, self._panel.rules, strict=True):
             idle, found = rule.idle(self._scene), report.rules[rule.id]
@@ -156,7 +160,7 @@ class LiveCheck:
                 self._doubt(f"{rule.id} is not armed: {idle}")
                 return None
             rules[rule.id] = replace(found, armed=not idle, note=idle or found.note)
-        return replace(report, rules=rules, violations=in_order(rules.values()))
+        return with_locks(replace(report, rules=rules), feed)
 
 
 class _Gaps(Listener):

@@ -7,9 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from shootdown.model import ptl
-from shootdown.model.entries import Superseded
 from shootdown.model.machine import Machine
-from shootdown.model.pagetables import span_of
 from shootdown.model.ptl import Ptl
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
@@ -88,36 +86,18 @@ nobody else can reach the range.
         return self._ptl is not None and bool(self._ptl.held(mm, cpu, seq)[0])
 
     def _report(self, root: int, event: Event) -> None:
-        machine, task = self.machine, self.machine.tasks.cpu(event.cpu).task
-        level = event.level
-        what = Superseded(
-            root=root,
-            va=event.d,
-            end=event.d + span_of(level),
-            level=level,
-            is_table=False,
-            old=event.b,
-            new=event.c,
-            target=machine.arch.mmu.target(event.b, level),
-            reason="stored",
-            seq=event.seq,
-            icount=event.icount,
-            pc=event.pc,
-            cpu=event.cpu,
-            task=str(task),
-            call=task.call,
-            holders=(),
-            stack=machine.calls.of(event.cpu),
-        )
-        self.found(
-            "witness",
-            what,
-            operation=operation(task.call) or "background",
-            cpus=[event.cpu],
+        call = self.machine.tasks.cpu(event.cpu).task.call
+        self.found_at(
+            event,
+            operation=operation(call) or "background",
+            mm=self.machine.mm(root),
             seq=[event.seq],
             summary=(
                 f"CPU {event.cpu} changed the entry of VA {event.d:#x} from {event.b:#x} to "
                 f"{event.c:#x} without the lock of its table"
             ),
             missing="the page-table lock",
+            before=event.b,
+            after=event.c,
+            kind="witness",
         )

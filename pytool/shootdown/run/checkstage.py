@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import shootdown
 from shootdown.errors import ExitCode, InconclusiveError, ShootdownError
+from shootdown.model.known import known
 from shootdown.report.result import Guest, Kernel, Result
 from shootdown.rules.check import CheckReport
 from shootdown.rules.check import check as check_events
@@ -75,7 +76,11 @@ def check(
         state = TraceState.of(trace)
         if report is None:
             tell(f"check {sum(state.counts.values())} events")
-            report = check_events(_Known(files.experiment.arch, trace), files.experiment.policy)
+            report = check_events(
+                _Known(files.experiment.arch, trace),
+                files.experiment.policy,
+                kernel=known(files.command),
+            )
         base = replace(base, stopped=evidence.stopped_of(files.guest, trace))
         result = _judge(base, files, state, report)
         result = replace(result, delays=injected.summary(run, trace), digest=_digest(files, trace))

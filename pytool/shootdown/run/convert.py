@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from shootdown import arch
 from shootdown.errors import ShootdownError
@@ -142,4 +143,13 @@ def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: in
         missing=first.missing,
         complete=bool(complete),
         count=len(group),
+        locks=[_lock(lock) for lock in _locks(first.details.get("locks"))],
     )
+
+
+def _locks(value: object) -> list[dict[str, Any]]:
+    return value if isinstance(value, list) else []
+
+
+def _lock(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "of": f"{value['of']:#x}"}

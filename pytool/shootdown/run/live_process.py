@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from shootdown.model.known import known
 from shootdown.model.stream import Window
 from shootdown.rules.check import CheckReport
 from shootdown.rules.live import LiveCheck
+from shootdown.run.directory import RunDir, read_json
 from shootdown.trace.follow import Follower
 from shootdown.trace.reader import Trace
 from shootdown.trace.types import Events
@@ -60,7 +62,8 @@ def main(words: Sequence[str]) -> int:
     directory, arch, policy, patience, out = words
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides
     os.nice(_NICENESS)
-    checker, ended = LiveCheck(arch, policy), False
+    kernel = known(read_json(RunDir(Path(directory).parent).command))
+    checker, ended = LiveCheck(arch, policy, kernel), False
     with Follower(Path(directory), patience=float(patience)) as follower:
         while True:
             stretch = follower.stretch(ended=ended)

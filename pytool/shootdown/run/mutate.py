@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import mutations, mutations_flush
+from shootdown.kernel import (
+    mutations,
+    mutations_flush,
+    mutations_locks,
+    mutations_pins,
+    mutations_places,
+    mutations_wait,
+)
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import locate
 from shootdown.run.experiment import nearest
@@ -18,7 +25,15 @@ from shootdown.vm.patch import Patch, patch_memory, patch_text
 
 MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] = {
     "no-flush": mutations.no_flush,
+    "fork-ignores-pins": mutations_pins.fork_ignores_pins,
+    "mprotect-no-vma-lock": mutations_locks.mprotect_no_vma_lock,
+    "vma-lock-unchecked": mutations_locks.vma_lock_unchecked,
+    "pte-wrong-lock": mutations_locks.pte_wrong_lock,
+    "contended-fault-refused": mutations_locks.contended_fault_refused,
+    "lazy-no-catch-up": mutations_wait.lazy_no_catch_up,
+    "tables-no-grace": mutations_wait.tables_no_grace,
     **mutations_flush.FLUSHES,
+    **mutations_places.PLACES,
 }
 
 # The boot CPU runs alone there and the kernel has finished patching its own text (init/main.c).

@@ -85,7 +85,7 @@ def _lines(guest: Guest, prepared: Prepared, run: RunDir, stand: Stand) -> Itera
         with directory.disk_errors(run.path):
             run.vmcoreinfo.write_bytes(info)
             run.drgn.write_text(_drgn(guest, run, vmlinux))
-        yield f"  python3 -i {shlex.quote(str(run.drgn))}   # drgn 0.3 or newer: `prog` is the guest"
+        yield f"  python3 -i {shlex.quote(str(run.drgn))}   # drgn 0.3 or newer; prog is the guest"
     yield "press ^C here, or send SIGTERM, to end the run in order"
 
 

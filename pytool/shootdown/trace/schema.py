@@ -109,6 +109,7 @@ class Kind(IntEnum):
     PAGE_FREED = 22
     PAGE_ALLOCATED = 23
     DELAY = 24
+    STRUCT_PAGES = 25
     COUNT = 30
     TRAILER = 31
 
@@ -157,6 +158,8 @@ KIND_TEXT: Final[dict[Kind, str]] = {
     Kind.DELAY: "a vCPU was held back on purpose, until now, by a delay of the plan; id=its number "
     "there, a=ns asked for, b=ns it took, c=how often this vCPU has reached the point in phases, "
     "this arrival included, d=VA of the entry whose change was the point, else 0",
+    Kind.STRUCT_PAGES: "where the kernel keeps the structures of frames (struct page); a=VA of "
+    "that of the frame at PA 0, b=bytes of one",
     Kind.COUNT: "trailer: events of one kind on this vCPU; id=kind, a=count",
     Kind.TRAILER: "end of this file; a=records before it, b=events lost, c=tables re-read at "
     "unlink, d=slots re-read at unlink",

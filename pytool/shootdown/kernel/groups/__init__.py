@@ -36,7 +36,12 @@ _ALL: Final = (
 )
 GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
-DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name, pages.GROUP.name)
+DEFAULT: Final = (
+    functions.GROUP.name,
+    shootdowns.GROUP.name,
+    pages.GROUP.name,
+    gup.GROUP.name,
+)
 """What the armed rules need, and the operation stack of their evidence."""
 
 

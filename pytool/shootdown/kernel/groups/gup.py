@@ -4,15 +4,23 @@ Every grab goes through ``try_grab_folio`` and its like, every way back through 
 (mm/gup.c), but where the compiler has put that into its caller: then the caller's own arguments say
 what is given back, and ``model/pins.py`` takes those. The head of a compound page is behind a word
 of the page, which is captured with it. References taken with FOLL_GET are given back by
-``put_page()``, which is not recorded.
+``put_page()``, which is not recorded. ``write_protect_seq`` is odd while ``copy_page_range()`` of a
+fork write-protects: GUP-fast gives back what it pinned meanwhile.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
-from shootdown.kernel.groups.base import Group, Traced
+from shootdown.errors import InfraError
+from shootdown.kernel import page_structs
+from shootdown.kernel.groups.base import Group, Set, Traced, Word
 from shootdown.trace.functions import Function
+from shootdown.trace.schema import Watch
+
+if TYPE_CHECKING:
+    from shootdown.kernel.facts import KernelFacts
 
 FLAGS: Final = tuple(
     f".FOLL_{name}"
@@ -26,6 +34,15 @@ FLAGS: Final = tuple(
 they are macros, which no types tell of."""
 _HEAD: Final = ((0, "page.compound_head"), (0, "page.compound_info"))
 """Where a tail page says which page is its head."""
+
+
+def _lines(facts: KernelFacts) -> Iterator[str]:
+    """Where the structures are, so that a pinned page can be told to be that of an entry."""
+    try:
+        yield from page_structs.pages(facts)
+    except InfraError:
+        return  # pages are told of by their structures alone
+
 
 GROUP: Final = Group(
     name="gup",
@@ -67,5 +84,8 @@ GROUP: Final = Group(
         ("try_grab_folio",),
         ("gup_put_folio",),
     ),
+    words=(Word(Watch.MM_WRITE_PROTECT_SEQ, Set.MM, "mm_struct.write_protect_seq", size=4),),
+    extra=_lines,
+    more_members=page_structs.MEMBERS,
     constants=FLAGS,
 )
