@@ -11,7 +11,7 @@ from __future__ import annotations
 from shootdown.race import Script, race
 
 X86_64 = ("x86_64",)
-PATIENCE = "patience=50000"
+PATIENCE = "patience=10000"
 DROP = f"by=3,observers=2,{PATIENCE}"
 MOVE = f"by=1,observers=2,{PATIENCE}"
 ITERATIONS = 4
