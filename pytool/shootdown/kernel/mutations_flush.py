@@ -7,6 +7,7 @@ flushes alone, so that some need a race to do harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from shootdown.errors import UsageError
@@ -14,7 +15,14 @@ from shootdown.kernel import mutations_flush_arm64 as arm64
 from shootdown.kernel import mutations_flush_x86_64 as x86_64
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import Patch
-from shootdown.kernel.mutations_text import dropped, functions, needed, without_calls
+from shootdown.kernel.mutations_text import (
+    body,
+    dropped,
+    functions,
+    needed,
+    place,
+    without_calls,
+)
 
 Mutation = Callable[[KernelFacts], Sequence[Patch]]
 
@@ -69,6 +77,37 @@ def _flushing_no_more(facts: KernelFacts, names: str) -> list[Patch]:
     return needed(facts, found, f"flush in {names}")
 
 
+def nested_no_flush(facts: KernelFacts) -> list[Patch]:
+    """Who has found entries clear does not flush for the one who cleared them and has not yet.
+
+    ``tlb_finish_mmu`` (mm/mmu_gather.c) compares ``mm->tlb_flush_pending`` with 1, and here with a
+    number that it does not reach. The check was added in 4.13 (99baac21e458).
+    """
+    patches = []
+    for start in functions(facts, "tlb_finish_mmu"):
+        steps = body(facts, start)[:_EARLY]
+        for step, behind in pairwise(steps):
+            one = step.mnemonic == "cmp" and step.operands.endswith(("1", "#1"))
+            if one and behind.mnemonic in ("jle", "jg", "b.le", "b.gt"):
+                new = _NEVER_REACHED[facts.arch](step.data)
+                why = f"nobody else's flush is pending at {place(facts, step.va)}"
+                patches.append(Patch(step.va, step.data, new, why))
+    return needed(facts, patches[:1], "look at tlb_flush_pending in tlb_finish_mmu")
+
+
+def _arm64_4095(data: bytes) -> bytes:
+    """``cmp w, #4095``: the immediate is in bits 21 to 10."""
+    return (int.from_bytes(data, "little") | 0xFFF << 10).to_bytes(4, "little")
+
+
+_EARLY: Final = 16
+"""Instructions at the beginning of tlb_finish_mmu."""
+_NEVER_REACHED: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "x86_64": lambda data: data[:-1] + b"\x7f",  # a signed byte
+    "arm64": _arm64_4095,
+}
+
+
 def _for(**known: Mutation) -> Mutation:
     def change(facts: KernelFacts) -> Sequence[Patch]:
         if facts.arch not in known:
@@ -96,6 +135,7 @@ FLUSHES: Final[Mapping[str, Mutation]] = {
     "local-flush": _for(x86_64=x86_64.local_flush, arm64=arm64.local_flush),
     "flush-no-wait": _for(x86_64=x86_64.flush_no_wait, arm64=arm64.flush_no_wait),
     "first-page-only": _for(x86_64=x86_64.first_page_only),
+    "nested-no-flush": nested_no_flush,
     "lazy-skip": _for(x86_64=x86_64.lazy_skip),
     "lazy-stays": _for(x86_64=x86_64.lazy_stays),
     "leaf-flush": _for(arm64=arm64.leaf_flush),
