@@ -105,6 +105,8 @@ static int run(const struct job *job)
 	access_init();
 	thread_become("mapper", 0);
 	stage->window = area_window(area_create(1));
+	area_touch(stage->window, PAGES * PAGE_BYTES);
+	area_create(2); /* more pages than a batch: so those of the window are out of it */
 	mark_range(0, stage->window, PAGES * PAGE_BYTES);
 	thread_start(&stage->writer, "writer", thread_observer_cpu(1), writer_main, stage);
 	partner_start(&stage->reclaimer, "reclaimer", 0, page_out, stage);
