@@ -7,7 +7,7 @@
 
 #include "workload.h"
 
-enum { POPULATED_PAGES = 16 };
+enum { POPULATED_PAGES = 16, HOLE_MARGIN = 32 };
 
 void area_small_pages(void)
 {
@@ -52,6 +52,12 @@ char *area_create(size_t blocks)
 		area_touch(end - POPULATED_PAGES * PAGE_BYTES, POPULATED_PAGES * PAGE_BYTES);
 	}
 	return area;
+}
+
+void area_hole(char *at, size_t pages)
+{
+	if (munmap(at - HOLE_MARGIN * PAGE_BYTES, (pages + 2 * HOLE_MARGIN) * PAGE_BYTES))
+		die("munmap");
 }
 
 void *area_shared(size_t bytes)

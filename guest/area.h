@@ -33,6 +33,9 @@ void area_map(char *at, size_t bytes);
 /* Map @blocks blocks and write to some pages at both ends of each, away from the window. */
 char *area_create(size_t blocks);
 
+/* Unmap the pages [at, at + pages) and some around them: what comes there touches no other VMA. */
+void area_hole(char *at, size_t pages);
+
 /* Write one byte to every page of [at, at + bytes). */
 void area_touch(char *at, size_t bytes);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "workload.h"
@@ -53,6 +54,14 @@ uint64_t procfs_flagged(const char *name)
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		count += !strncmp(line, head, sizeof(head) - 1) && strstr(line, word);
 	return count;
+}
+
+uint64_t procfs_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
 }
 
 void procfs_populate(void)

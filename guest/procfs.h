@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What /proc says of the calling process and of the kernel's counters. */
+/* What the kernel says of the calling process and of its own counters, most of it in /proc. */
 #ifndef PROCFS_H
 #define PROCFS_H
 
@@ -10,6 +10,9 @@ uint64_t procfs_vmas(void);
 
 /* Those of them that have the flag @name of two letters in /proc/self/smaps. */
 uint64_t procfs_flagged(const char *name);
+
+/* Page faults of the calling process so far. */
+uint64_t procfs_faults(void);
 
 /* Make every private page that the process may write its own: no fork's sharing is left. */
 void procfs_populate(void);

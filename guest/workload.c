@@ -11,7 +11,7 @@
 
 extern const struct workload churn, collapse, counting, counting_events, counting_tables, direct,
 	drop_move, fork_cow, ipis, ksm, lazy, madvise_dontneed, map_fixed, mprotect_flip,
-	mremap_move, munmap_remap, pageout, pinned_fork, touch;
+	mremap_move, munmap_remap, pageout, pinned_fork, table_walk, touch;
 
 const struct workload *const workloads[] = {
 	&churn,
@@ -32,6 +32,7 @@ const struct workload *const workloads[] = {
 	&munmap_remap,
 	&pageout,
 	&pinned_fork,
+	&table_walk,
 	&touch,
 	NULL,
 };

@@ -111,11 +111,12 @@ static void lock_begin(unsigned cpu, struct table *t)
 	t->lock = 0;
 	if (!(locks.levels >> t->level & 1) || !is_user(t))
 		return;
-	if (locks.pointer && (!sd_kernel_word(va, 8, &va) || !va)) {
+	if (locks.pointer && !sd_kernel_word(va, 8, &va)) {
 		sd_cpus[cpu].lost++;
 		return;
 	}
-	if (sd_watch_begin(cpu, &locks.word, va, pa))
+	/* NULL: not made as a table. mm/debug_vm_pgtable.c links frames of data for its tests. */
+	if (va && sd_watch_begin(cpu, &locks.word, va, pa))
 		t->lock = va;
 }
 

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,11 +19,12 @@
 #include "area.h"
 #include "marks.h"
 #include "pagemap.h"
+#include "procfs.h"
 #include "thread.h"
 #include "tracing.h"
 #include "workload.h"
 
-enum { PAGES = 64, DROPPED = 32, MOVED = 16, HOLE = 32, MAX_PHASES = 16 };
+enum { PAGES = 64, DROPPED = 32, MOVED = 16, MAX_PHASES = 16 };
 
 /* Where in the block things are, in pages. */
 enum { SOURCE_PAGE = 96, TARGET_PAGE = 256 };
@@ -129,14 +129,6 @@ static const struct phase {
 };
 enum { PHASES = sizeof(phases) / sizeof(phases[0]) };
 
-static uint64_t faults_so_far(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt + usage.ru_majflt;
-}
-
 /* In a frame of its own, which settle() knows to be below stage->top. */
 static __attribute__((noinline)) struct result measure(struct stage *stage,
 						       const struct phase *phase)
@@ -149,11 +141,11 @@ static __attribute__((noinline)) struct result measure(struct stage *stage,
 	pagemap_read(&before, stage->source, phase->pages);
 	if (stage->witnesses)
 		tracing_start();
-	faults = faults_so_far();
+	faults = procfs_faults();
 	mark_begin(name, phase->pages);
 	phase->act(stage);
 	mark_end(name, phase->pages);
-	result.faults = faults_so_far() - faults;
+	result.faults = procfs_faults() - faults;
 	if (stage->witnesses)
 		result.traced = tracing_stop();
 	pagemap_read(&after, stage->source, phase->pages);
@@ -217,9 +209,8 @@ static void prepare(struct stage *stage)
 
 	stage->source = block + SOURCE_PAGE * PAGE_BYTES;
 	stage->target = block + TARGET_PAGE * PAGE_BYTES;
-	if (munmap(stage->source - HOLE * PAGE_BYTES, (PAGES + 2 * HOLE) * PAGE_BYTES) ||
-	    munmap(stage->target - HOLE * PAGE_BYTES, (MOVED + 2 * HOLE) * PAGE_BYTES))
-		die("munmap");
+	area_hole(stage->source, PAGES);
+	area_hole(stage->target, MOVED);
 }
 
 static int run(const struct job *job)

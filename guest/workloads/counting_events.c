@@ -8,8 +8,6 @@
  * All of it lies in a hole of a block whose page table exists already and survives, far enough
  * apart that no two VMAs touch but those that are meant to.
  */
-#include <sys/resource.h>
-
 #include "access.h"
 #include "area.h"
 #include "event_phases.h"
@@ -23,14 +21,6 @@ struct result {
 	uint64_t pfnmap, softdirty; /* VMAs with the flag, after it */
 };
 
-static uint64_t faults_so_far(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt + usage.ru_majflt;
-}
-
 static struct result measure(const struct event_phase *phase)
 {
 	struct mark_name name = mark_pack(phase->name);
@@ -41,11 +31,11 @@ static struct result measure(const struct event_phase *phase)
 	procfs_refresh();
 	pinned = procfs_vmstat("nr_foll_pin_acquired");
 	unpinned = procfs_vmstat("nr_foll_pin_released");
-	faults = faults_so_far();
+	faults = procfs_faults();
 	mark_begin(name, 0);
 	phase->act();
 	mark_end(name, 0);
-	result.faults = faults_so_far() - faults;
+	result.faults = procfs_faults() - faults;
 	procfs_refresh();
 	result.pinned = procfs_vmstat("nr_foll_pin_acquired") - pinned;
 	result.unpinned = procfs_vmstat("nr_foll_pin_released") - unpinned;

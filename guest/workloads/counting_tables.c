@@ -23,7 +23,7 @@
 #include "thread.h"
 #include "workload.h"
 
-enum { PAGES = 64, TABLES = 4, WALKS = 16, SOURCE_PAGE = 96, HOLE = 32, SETTLE_US = 50000 };
+enum { PAGES = 64, TABLES = 4, WALKS = 16, SOURCE_PAGE = 96, SETTLE_US = 50000 };
 
 struct stage {
 	char *pages, *blocks; /* PAGES pages; TABLES blocks of which each has a table of its own */
@@ -157,8 +157,7 @@ static void prepare(struct stage *stage)
 	area_map(around + (TABLES + 1) * BLOCK_BYTES, PAGE_BYTES);
 	area_touch(around, PAGE_BYTES);
 	area_touch(around + (TABLES + 1) * BLOCK_BYTES, PAGE_BYTES);
-	if (munmap(stage->pages - HOLE * PAGE_BYTES, (PAGES + 2 * HOLE) * PAGE_BYTES))
-		die("munmap");
+	area_hole(stage->pages, PAGES);
 }
 
 static int run(const struct job *job)

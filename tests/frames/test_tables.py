@@ -30,6 +30,7 @@ TEXT = """
 0 RET_USER a=-14 b=0x401000
 0 MARK id=THREAD a=0x726576726573626f b=0x31
 1 MARK id=ITER a=0x41
+0 DELAY id=3 a=20000 b=20100 c=7 d=0x401000
 1 OBS a=0x400000 b=0x7000 c=1 d=99 size=8 flags=STORE
 0 WATCH id=PTL a=0x9028 b=0 c=1 d=0x2000 pc=0xffffffff81000010
 0 WATCH id=PTL a=0x9028 b=1 c=0 d=0x2000 pc=0xffffffff81000020
@@ -110,6 +111,17 @@ def test_writes_flushes_roots_and_locks(trace: Trace) -> None:
     assert watches[["init", "old", "new"]].to_numpy().tolist() == [
         [True, 256, 256],
         [False, 256, 0],
+    ]
+
+
+def test_delays(trace: Trace) -> None:
+    row = trace.delays.iloc[0]
+    assert row[["point", "asked", "took", "arrival", "va"]].tolist() == [
+        3,
+        20000,
+        20100,
+        7,
+        0x401000,
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from shootdown.trace.schema import BarrierOp, FlushOp, Kind, Mark, RootReg, Watc
 from shootdown.trace.types import Events
 
 from .conftest import Record, Recording
+from .edited import Edited
 
 pytestmark = pytest.mark.guest
 
@@ -42,17 +44,6 @@ UNWITNESSED = {"arm64": ("tlb_flush_events", "tlb_flush_pages", "tlb_flush_full"
 
 
 @dataclass
-class Edited:
-    """A trace with other events."""
-
-    arch: str
-    changed: Events
-
-    def events(self) -> Events:
-        return self.changed
-
-
-@dataclass
 class Counted:
     recording: Recording
     phases: list[Phase]
@@ -70,20 +61,18 @@ def count(recording: Recording, events: Events) -> list[Phase]:
     return [phase for phase in found if phase.iteration]
 
 
+def counting(recording: Record, **guest: Any) -> Counted:
+    """What the workload did in a guest, given by the fields of ``Experiment``."""
+    made = recording(workloads="counting", iterations=ITERATIONS, **guest)
+    traits = probe.probe(made.kernel, made.events)
+    phases = count(made, made.events)
+    return Counted(made, phases, Derivation(traits, FLUSHES[made.arch.name]))
+
+
 @pytest.fixture(scope="session", params=GUESTS)
 def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
     arch, thread, kernel, start = request.param
-    made = recording(
-        arch=arch,
-        thread=thread,
-        kernel=kernel,
-        workloads="counting",
-        iterations=ITERATIONS,
-        snapshot=start,
-    )
-    traits = probe.probe(made.kernel, made.events)
-    phases = count(made, made.events)
-    return Counted(made, phases, Derivation(traits, FLUSHES[arch]))
+    return counting(recording, arch=arch, thread=thread, kernel=kernel, snapshot=start)
 
 
 def test_nothing_was_lost(counted: Counted) -> None:

@@ -74,15 +74,13 @@ class Counted:
         return {n: (found[n], right[n]) for n in sorted(names) if found[n] != right[n]}
 
 
-@pytest.fixture(scope="session", params=GUESTS)
-def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
-    arch, kernel = request.param
+def counts(recording: Record, **guest: Any) -> Counted:
+    """What the workload did in a guest, given by the fields of ``Experiment``."""
     made = recording(
-        arch=arch,
-        kernel=kernel,
         workloads="counting_events",
         iterations=ITERATIONS,
         events="vmas,vma_locks,faults,gup",
+        **guest,
     )
     command: dict[str, Any] = json.loads(made.run.command.read_text())
     clears = "untrack_pfn_clear" in made.kernel.symbols
@@ -93,6 +91,12 @@ def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
     )
     told = known(command)
     return Counted(made, told, Derivation(told, situation))
+
+
+@pytest.fixture(scope="session", params=GUESTS)
+def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
+    arch, kernel = request.param
+    return counts(recording, arch=arch, kernel=kernel)
 
 
 def test_nothing_was_lost(counted: Counted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from shootdown.trace.schema import Kind, Use, Watch
 from shootdown.trace.types import Events
 
 from .conftest import Record, Recording
+from .edited import Edited
 
 pytestmark = pytest.mark.guest
 
@@ -42,17 +44,6 @@ def guests(*threads: str) -> list[object]:
 
 
 @dataclass
-class Edited:
-    """A trace with other events."""
-
-    arch: str
-    changed: Events
-
-    def events(self) -> Events:
-        return self.changed
-
-
-@dataclass
 class Counted:
     recording: Recording
 
@@ -65,18 +56,17 @@ class Counted:
         return [phase for phase in found if phase.iteration]
 
 
+def counting(recording: Record, **guest: Any) -> Counted:
+    """What the workload did in a guest, given by the fields of ``Experiment``."""
+    return Counted(
+        recording(workloads="counting_tables", iterations=ITERATIONS, events=EVENTS, **guest)
+    )
+
+
 @pytest.fixture(scope="session", params=guests("multi", "single"))
 def counted(request: pytest.FixtureRequest, recording: Record) -> Counted:
     arch, thread, kernel = request.param
-    made = recording(
-        arch=arch,
-        thread=thread,
-        kernel=kernel,
-        workloads="counting_tables",
-        iterations=ITERATIONS,
-        events=EVENTS,
-    )
-    return Counted(made)
+    return counting(recording, arch=arch, thread=thread, kernel=kernel)
 
 
 def test_nothing_was_lost(counted: Counted) -> None:
@@ -131,16 +121,20 @@ def test_no_frame_is_mapped_while_it_is_free(counted: Counted) -> None:
 
 def test_every_allocation_follows_a_free(counted: Counted) -> None:
     """Over the whole run; one free of a frame that was allocated again less is noticed."""
-    events = counted.recording.events
-    assert pages.unpaired(events) == []
+    events, mmu = counted.recording.events, counted.recording.arch.mmu
+    assert pages.unpaired(events, mmu) == []
     lives = pages.read(events)
-    again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER)]
+    since: dict[int, int] = {}
+    for pa, seq in zip(*(column.tolist() for column in pages.mapped(events, mmu)), strict=True):
+        since.setdefault(pa, seq)
+    used = [since.get(life["pa"], pages.NEVER) < life["freed"] for life in lives]
+    again = lives["freed"][(lives["frames"] == 1) & (lives["allocated"] != pages.NEVER) & used]
     alone = events[events["kind"] == Kind.PAGE_ALLOCATED]
     single = np.isin(lives["allocated"], alone["seq"][alone["b"] == 1])
     chosen = np.intersect1d(again, lives["freed"][single])
     assert len(chosen) > 100
     for seq in chosen[:: len(chosen) // 10].tolist():
-        assert pages.unpaired(events[events["seq"] != seq])
+        assert pages.unpaired(events[events["seq"] != seq], mmu)
 
 
 def test_no_table_is_freed_under_a_walk(counted: Counted) -> None:
@@ -239,6 +233,6 @@ def test_churn_keeps_to_the_locks_and_the_allocator(churned: Recording) -> None:
     assert report.coverage["ptl:broken"] == 0
     lives = pages.read(events)
     assert lives["frames"].max() == 512
-    assert pages.unpaired(events) == []
+    assert pages.unpaired(events, mmu) == []
     assert pages.mapped_while_free(events, lives, mmu) == []
     assert walkers.walked_while_freed(walkers.walks(events), walkers.frees(events)) == []

@@ -24,12 +24,13 @@ def structs(
     locks: str = COUNTED + SMALL,
     vma: str = "",
     seq: str = "",
+    seqcount: str = "unsigned sequence;",
     table: str = "struct spinlock ptl",
 ) -> str:
     """C source: the declarations ``locks``, and members of VMA, mm_struct and table descriptor."""
     return (
         f"{locks} {VMA_LOCK if 'vma_lock' in vma else ''}"
-        "typedef struct seqcount { unsigned sequence; } seqcount_t;"
+        f"typedef struct seqcount {{ {seqcount} }} seqcount_t;"
         "typedef struct refcount_struct { int refs; } refcount_t;"
         f"struct vm_area_struct {{ long vm_start; {vma} }} vma;"
         f"struct mm_struct {{ struct rw_semaphore mmap_lock; {seq} }} mm;"

@@ -97,3 +97,14 @@ def test_the_section_with_interrupts_off(learned: KernelFacts) -> None:
     for va in section.returns:
         (step,) = scan.disassemble(learned, va, 1)
         assert step.mnemonic in ("call", "sti", "msr"), step
+
+
+def test_every_beginning_of_a_section_is_one(learned: KernelFacts) -> None:
+    """A compiler may have copied the instruction: lockdep's 6.12 for arm64 has two."""
+    section = learned.functions["gup_fast"]
+    copied = replace(section, also=(section.entry + 0x40,))
+    twice = replace(learned, functions={**learned.functions, "gup_fast": copied})
+    number = str(int(Function["gup_fast"]))
+    probes = [words for words in of(lines(twice, "walkers"), "probe") if words[1] == number]
+    entered = [int(words[0], 16) for words in probes if words[2] == "enter"]
+    assert entered == [section.entry, section.entry + 0x40]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from shootdown import arch
-from shootdown.kernel import plan
+from shootdown.kernel import debian, facts, plan
+from shootdown.kernel.btf import Btf
+from shootdown.kernel.cache import cache_root
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.groups import GROUPS
 from shootdown.kernel.groups.base import Set
 from shootdown.kernel.plan_groups import resolve
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Watch
+from tests.kernel import lock_structs
+from tests.kernel.lock_structs import structs
 
 RAM = 512 << 20
+INLINE = "struct vma_lock vm_lock;"
+"""As development kernels had it, between the pointer and the count."""
 MINE = ("vmas", "vma_locks", "faults", "gup")
 
 
@@ -55,6 +66,51 @@ def test_the_word_behind_a_pointer(learned: KernelFacts) -> None:
         assert [line[5:] for line in locks] == [["via", f"{pointer:#x}"]]
     else:
         assert locks == []
+
+
+@pytest.mark.parametrize(
+    ("seq", "seqcount"),
+    [
+        ("int mm_lock_seq;", "unsigned sequence;"),
+        ("seqcount_t mm_lock_seq;", "unsigned sequence;"),
+        ("seqcount_t mm_lock_seq;", "unsigned sequence; long dep_map[5];"),
+    ],
+    ids=["integer", "seqcount", "lockdep"],
+)
+def test_the_sequence_is_four_bytes_in_every_form(
+    seq: str, seqcount: str, kernel_of_6_12: KernelFacts, tmp_path: Path
+) -> None:
+    vma = "unsigned vm_lock_seq; refcount_t vm_refcnt;"
+    words = words_of(kernel_of_6_12, tmp_path, structs(vma=vma, seq=seq, seqcount=seqcount))
+    # Behind the rw_semaphore of lock_structs.COUNTED.
+    assert words[Watch.MM_LOCK_SEQ] == ["set", "1", str(int(Watch.MM_LOCK_SEQ)), "0x28", "4"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "place"),
+    [("struct vma_lock *vm_lock;", ["0x0", "8", "via", "0x10"]), (INLINE, ["0x10", "8"])],
+)
+def test_both_places_of_a_vma_s_semaphore(
+    lock: str, place: list[str], kernel_of_6_12: KernelFacts, tmp_path: Path
+) -> None:
+    vma = f"int vm_lock_seq; {lock}"
+    words = words_of(kernel_of_6_12, tmp_path, structs(vma=vma, seq="int mm_lock_seq;"))
+    assert words[Watch.VMA_LOCK][3:] == place
+
+
+@pytest.fixture(scope="module")
+def kernel_of_6_12() -> KernelFacts:
+    path = debian.resolve("debian:6.12", arch.get("x86_64"), cache_root()).path
+    return facts.load(path, cache_root())
+
+
+def words_of(learned: KernelFacts, place: Path, source: str) -> dict[int, list[str]]:
+    """The directives ``set`` for a kernel with the locks of C source, by what is watched."""
+    names = [name for name in GROUPS["vma_locks"].members if name != "vm_area_struct.detached"]
+    found = Btf(lock_structs.btf(place, source)).look_up(names)[0]
+    others = {name: at for name, at in learned.members.items() if name not in names}
+    lines = made(replace(learned, members=others | found), "vma_locks")
+    return {int(line[2]): line for line in lines if line[:1] == ["set"]}
 
 
 def test_names_of_bits_are_the_kernels(learned: KernelFacts) -> None:

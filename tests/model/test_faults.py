@@ -81,3 +81,74 @@ def test_a_fault_within_a_fault() -> None:
     """)
     assert found.unpaired == 0
     assert [[a.va for a in fault.attempts] for fault in found.faults] == [[0x400000], [0x500000]]
+
+
+INLINED = """
+0 PROBE id=TASK_SWITCH a=0x1000
+0 PROBE id=FAULT a=0x400123 b=6
+0 ENTER id=exc_page_fault a=0x900 b=0x950 c=6
+0 ENTER id=lock_vma_under_rcu a=0x880
+0 EXIT id=lock_vma_under_rcu a=0x880
+0 ENTER id=irqentry_exit a=0x700 b=0x750
+0 EXIT id=irqentry_exit a=0x700
+0 ENTER id=lock_mm_and_find_vma a=0x880
+0 EXIT id=lock_mm_and_find_vma a=0x880 b=0x6000
+0 ENTER id=handle_mm_fault a=0x880 b=0x6000 c=0x400123 d=0x1255
+0 EXIT id=handle_mm_fault a=0x880
+0 ENTER id=irqentry_exit a=0x880 b=0x950
+0 ENTER id=handle_mm_fault a=0x800 b=0x7000 c=0x500000 d=1
+0 EXIT id=handle_mm_fault a=0x800
+0 EXIT id=irqentry_exit a=0x880
+0 EXIT id=exc_page_fault a=0x900
+"""
+"""do_user_addr_fault() inlined; an interrupt in between, and GUP on the way back to user mode."""
+
+
+def test_a_fault_whose_work_is_inlined_into_its_handler() -> None:
+    found = told(INLINED)
+    (fault,) = found.faults
+    assert (fault.va, fault.code, fault.worked, fault.vma) == (0x400123, 6, True, 0x6000)
+    assert fault.tries == [("vma", False), ("mmap", True)]
+    assert [attempt.fault for attempt in found.attempts] == [fault.seq, 0]
+    assert found.attempts[0].end < fault.end < found.attempts[1].seq
+    assert found.unpaired == 0
+
+
+def test_without_the_call_that_ends_it_the_handler_s_end_is_the_fault_s() -> None:
+    lines = [line for line in INLINED.splitlines() if "irqentry_exit" not in line]
+    found = told("\n".join(lines))
+    assert found.faults[0].end > found.attempts[-1].end
+    assert found.unpaired == 0
+
+
+def test_an_end_that_is_missing_shows() -> None:
+    lines = INLINED.strip().splitlines()
+    for number, line in enumerate(lines):
+        if "ENTER id=exc" not in line and "EXIT id=exc" not in line and "PROBE" not in line:
+            assert told("\n".join(lines[:number] + lines[number + 1 :])).unpaired > 0, line
+
+
+def test_a_fault_on_a_kernel_address_is_not_worked_on() -> None:
+    found = told("""
+        0 PROBE id=FAULT a=0xffffc90000000000 b=2
+        0 ENTER id=exc_page_fault a=0x900 b=0x950 c=2
+        0 ENTER id=irqentry_exit a=0x880 b=0x950
+        0 EXIT id=irqentry_exit a=0x880
+        0 EXIT id=exc_page_fault a=0x900
+    """)
+    assert [fault.worked for fault in found.faults] == [False]
+    assert found.unpaired == 0
+
+
+def test_where_the_work_is_a_function_of_its_own_the_handler_does_none() -> None:
+    found = told("""
+        0 PROBE id=FAULT a=0x400123 b=6
+        0 ENTER id=exc_page_fault a=0xa00 b=0xa50 c=6
+        0 ENTER id=do_user_addr_fault a=0x900 c=6 d=0x400123
+        0 EXIT id=do_user_addr_fault a=0x900
+        0 PROBE id=FAULT a=0x400123 b=6
+        0 ENTER id=exc_page_fault a=0xa00 b=0xa50 c=6
+        0 EXIT id=exc_page_fault a=0xa00
+    """)
+    assert [fault.worked for fault in found.faults] == [True, False]
+    assert found.unpaired == 0

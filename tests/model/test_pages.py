@@ -64,7 +64,7 @@ def test_mapped_while_free() -> None:
 
 def test_what_was_missed() -> None:
     def missed(text: str) -> list[int]:
-        return pages.unpaired(parse(text))
+        return pages.unpaired(parse(text), MMU)
 
     assert missed(freed(0x5000) + taken(0x5000) + freed(0x5000)) == []
     assert missed(taken(0x5000)) == [1]
@@ -74,6 +74,22 @@ def test_what_was_missed() -> None:
     assert missed(freed(0x4000, 4) + freed(0x6000)) == []
     assert missed(freed(0x4000, 4).replace("d=1", "d=4") + freed(0x6000)) == [2]
     assert missed(taken(0x4000, 4)) == []
+
+
+def test_what_the_kernel_s_own_tests_map_is_not_missed() -> None:
+    def missed(text: str) -> list[int]:
+        return pages.unpaired(parse(text), MMU)
+
+    borrowed = MAPPED.format(0xE7, 3) + "1 PTE_WRITE a=0x13000 b=0xe7 d=0x400000 level=3\n"
+    assert missed(borrowed + taken(0x205000)) == []
+    assert missed(borrowed + taken(0x40005000)) == [3]
+    assert missed(borrowed + freed(0x205000) + freed(0x205000)) == [4]
+    assert missed(borrowed + taken(0x205000) + taken(0x205000)) == [4]
+    assert missed(borrowed + MAPPED.format(0x205067, 1) + taken(0x205000)) == [4]
+    assert missed(borrowed + MAPPED.format(0x2000E7, 2) + taken(0x205000)) == [4]
+    assert missed(borrowed + MAPPED.format(0x206067, 1) + taken(0x205000)) == []
+    assert missed(borrowed + taken(0x205000).replace("c=1", "c=2")) == [3]
+    assert missed(MAPPED.format(0x205067, 1) + taken(0x205000)) == [2]
 
 
 def test_untrusted_sizes() -> None:

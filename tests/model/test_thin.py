@@ -17,7 +17,11 @@ def dropped(text: str, *, barriers: bool = False) -> list[int]:
     """Places of the lines that are left out."""
     events = parse(text)
     everything = np.ones(len(events), np.bool_)
-    found = repeated_barriers(events) if barriers else quiet_calls(events, everything, SHIFT)
+    found = (
+        repeated_barriers(events)
+        if barriers
+        else quiet_calls(events, everything, SHIFT, ~everything)
+    )
     return np.flatnonzero(found).tolist()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shootdown.model.vma_locks import history
+from shootdown.model.vma_stores import stores
 from shootdown.trace import text
 
 
@@ -68,3 +69,26 @@ def test_semaphores() -> None:
         ("detach", 0),
         ("mm_seq", 0),
     ]
+
+
+INTEGER = """
+0 PROBE id=TASK_SWITCH a=0x1000
+0 WATCH_INIT id=MM_LOCK_SEQ a=0x10 size=4 d=0x9000
+0 EXIT id=vm_area_alloc b=0x6000
+0 WATCH_INIT id=VMA_MM a=0x30 c=0x9000 d=0x6000
+0 WATCH_INIT id=VMA_LOCK_SEQ a=0x2c c=0xffffffff size=4 d=0x6000
+0 WATCH id=VMA_LOCK_SEQ a=0x2c b=0xffffffff c=0 size=4 d=0x6000
+0 WATCH id=VMA_END a=0x38 b=0 c=0x1000 d=0x6000
+0 WATCH id=MM_LOCK_SEQ a=0x10 b=0 c=1 size=4 d=0x9000
+0 WATCH id=VMA_END a=0x38 b=0x1000 c=0x2000 d=0x6000
+0 WATCH id=VMA_LOCK_SEQ a=0x2c b=0 c=1 size=4 d=0x6000
+0 WATCH id=VMA_END a=0x38 b=0x2000 c=0x3000 d=0x6000
+"""
+"""mm_lock_seq as 6.4 to 6.11 have it, an integer (include/linux/mmap_lock.h of 6.6,
+vma_end_write_all()): one change for each time mmap_lock was held to write, at its end."""
+
+
+def test_an_integer_for_a_sequence() -> None:
+    assert [event for event, _ in told(INTEGER)] == ["write_lock", "mm_seq", "write_lock"]
+    judged = stores(text.parse(INTEGER)).values()
+    assert [store.vma_locked for store in judged] == [True, False, True]

@@ -21,7 +21,8 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """trace_full.c with the plugin's writer."""
     out = tmp_path_factory.mktemp("trace") / "trace_full"
     here = Path(__file__).with_name("trace_full.c")
-    return compile_with(out, here, REPOSITORY / "plugin" / "trace.c")
+    plugin = REPOSITORY / "plugin"
+    return compile_with(out, here, here.with_name("stubs.c"), plugin / "trace.c", plugin / "live.c")
 
 
 @pytest.mark.parametrize(

@@ -18,43 +18,6 @@ unsigned sd_ncpus = 1;
 bool sd_single = true, sd_parallel;
 uint64_t sd_slide, sd_linked_va, sd_linked_size;
 
-struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t element_size)
-{
-	(void)element_size;
-	return NULL;
-}
-
-uint64_t qemu_plugin_u64_sum(qemu_plugin_u64 entry)
-{
-	(void)entry;
-	return 0;
-}
-
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb)
-{
-	(void)tb;
-	return 0;
-}
-
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, qemu_plugin_vcpu_udata_cb_t cb,
-					  enum qemu_plugin_cb_flags flags, void *userdata)
-{
-	(void)tb;
-	(void)cb;
-	(void)flags;
-	(void)userdata;
-}
-
-void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb,
-						       enum qemu_plugin_op op,
-						       qemu_plugin_u64 entry, uint64_t imm)
-{
-	(void)tb;
-	(void)op;
-	(void)entry;
-	(void)imm;
-}
-
 int main(int argc, char **argv)
 {
 	struct rlimit limit;

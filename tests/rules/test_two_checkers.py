@@ -48,6 +48,7 @@ FRAMES = integers(0, 3)
 TASKS = integers(0, 3)
 FUNCTIONS = integers(1, 4)
 STACK = 0xFFFFC90000000000
+VMA_STRUCT = 0xFFFF888000660000
 VA, TABLE, ROOTS = 0x400000, 0x13000, (0x10000, 0x20000)
 
 
@@ -171,6 +172,49 @@ class Guest(RuleBasedStateMachine):
         )
         self.lock = new
 
+    @rule(cpu=CPUS, page=PAGES, before=booleans(), inside=booleans(), flushed=booleans())
+    def gather(self, cpu, page, before, inside, flushed):
+        """A gather (struct mmu_gather) that may forget its flush, in a hold of mmap_lock or not."""
+        tlb = STACK + 0x8000 * self.running[cpu] + 0x2F00
+        self.reader(cpu, before)
+        self.say(cpu, f"ENTER id=tlb_gather_mmu a={tlb - 0x100:#x} b={tlb:#x} c={self.mm:#x}")
+        self.say(cpu, f"EXIT id=tlb_gather_mmu a={tlb - 0x100:#x}")
+        self.reader(cpu, inside)
+        self.store(cpu, page, 0, False, False)
+        self.reader(cpu, inside, leaves=True)
+        self.say(cpu, f"ENTER id=tlb_finish_mmu a={tlb - 0x100:#x} b={tlb:#x}")
+        if flushed:
+            self.simple_flush(cpu, page)
+        self.say(cpu, f"EXIT id=tlb_finish_mmu a={tlb - 0x100:#x}")
+        self.reader(cpu, before, leaves=True)
+
+    def reader(self, cpu, wanted, leaves=False):
+        if wanted:
+            self.locks(cpu, -0x100 if leaves else 0x100, 0)
+
+    def simple_flush(self, cpu, page):
+        raise NotImplementedError
+
+    @rule(cpu=CPUS, page=PAGES, name=sampled_from(("do_wp_page", "__split_huge_pmd", "do_madvise")))
+    def replace(self, cpu, page, name):
+        """One entry after another, under the table's lock."""
+        sp = STACK + 0x8000 * self.running[cpu] + 0x2E00
+        self.say(cpu, f"ENTER id={name} a={sp:#x}")
+        self.say(cpu, f"WATCH id=PTL a=0x4c028 b=0 c=1 d={TABLE:#x} size=1")
+        self.store(cpu, page, 0, False, False)
+        self.store(cpu, page, page % 3, True, True)
+        self.say(cpu, f"WATCH id=PTL a=0x4c028 b=1 c=0 d={TABLE:#x} size=1")
+        self.say(cpu, f"EXIT id={name} a={sp:#x}")
+
+    @rule(cpu=CPUS, taken=booleans(), table=integers(0, 1))
+    def table_lock(self, cpu, taken, table):
+        where = f"a={0x4C028 + 64 * table:#x} d={TABLE + 0x1000 * table:#x}"
+        self.say(cpu, f"WATCH id=PTL {where} b={int(not taken)} c={int(taken)} size=1")
+
+    @rule(cpu=CPUS, old=integers(0, 2), new=integers(0, 2))
+    def vma_count(self, cpu, old, new):
+        self.say(cpu, f"WATCH id=VMA_REFCNT a=0x660080 b={old} c={new} d={VMA_STRUCT:#x} size=4")
+
     @rule(cpu=CPUS, root=integers(0, 1), asid=integers(1, 2))
     def load(self, cpu, root, asid):
         raise NotImplementedError
@@ -197,6 +241,11 @@ class X86Guest(Guest):
     def load(self, cpu, root, asid):
         self.say(cpu, f"ROOT_LOAD id=CR3 a={ROOTS[root]:#x} b={ROOTS[root]:#x}")
 
+    def simple_flush(self, cpu, page):
+        va = VA + 4096 * page
+        for each in range(3):
+            self.say(each, f"FLUSH id=INVLPG a={va:#x} b={va + 4096:#x} flags=LOCAL")
+
     def flush(self, cpu, page, draw):
         if draw.draw(booleans()):
             lazy = draw.draw(booleans())
@@ -216,6 +265,12 @@ class Arm64Guest(Guest):
     def load(self, cpu, root, asid):
         self.say(cpu, f"ROOT_LOAD id=TTBR1 a={asid << 48 | 0x1000:#x} b=0x1000 c={asid}")
         self.say(cpu, f"ROOT_LOAD id=TTBR0 a={ROOTS[root]:#x} b={ROOTS[root]:#x}")
+
+    def simple_flush(self, cpu, page):
+        va = VA + 4096 * page
+        self.say(cpu, "BARRIER id=DSB a=0xa")
+        self.say(cpu, f"FLUSH id=TLBI_VA a={va:#x} b={va + 4096:#x} c=1")
+        self.say(cpu, "BARRIER id=DSB a=0xb")
 
     def flush(self, cpu, page, draw):
         va = VA + 4096 * page

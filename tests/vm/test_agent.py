@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -120,3 +121,54 @@ def test_after_an_abandoned_command_no_other_can_start(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="still busy with 'run a 1 1'"):
         converse(tmp_path, b"", talk)
+
+
+def pipe(directory: Path, said: bytes, talk: Callable[[Agent], Awaitable[T]], *known: str) -> T:
+    """As ``converse``, with an agent that is not spoken to and knows its commands."""
+
+    async def main() -> T:
+        agent = Agent(CappedLog(directory / "agent.log"), known)
+        await agent.listen_only(directory / "pipe")
+        await agent.accept()
+        with (directory / "pipe.out").open("wb", buffering=0) as out:
+            out.write(said)
+        try:
+            return await talk(agent)
+        finally:
+            await agent.close()
+
+    return asyncio.run(main())
+
+
+def test_commands_that_the_guest_was_started_with(tmp_path: Path) -> None:
+    async def talk(agent: Agent) -> list[int]:
+        await agent.ready()
+        return [(await agent.run(name, 5, 9)).status for name in ("a", "b")]
+
+    said = b"ready x 6.12\nstart a\ndone a 0\nstart b\ndone b 3\n"
+    assert pipe(tmp_path, said, talk, "run a 5 9", "run b 5 9") == [0, 3]
+    assert "= run b 5 9\n" in (tmp_path / "agent.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [((), "cannot be sent"), (("run a 5 8",), "was started to do 'run a 5 8', not 'run a 5 9'")],
+)
+def test_and_no_others(tmp_path: Path, known: tuple[str, ...], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        pipe(tmp_path, b"done a 0\n", lambda agent: agent.run("a", 5, 9), *known)
+
+
+def test_a_pipe_takes_what_nobody_reads(tmp_path: Path) -> None:
+    """Byte by byte, as a serial port writes."""
+
+    async def main() -> None:
+        agent = Agent(CappedLog(tmp_path / "agent.log"))
+        await agent.listen_only(tmp_path / "pipe")
+        out = os.open(tmp_path / "pipe.out", os.O_WRONLY | os.O_NONBLOCK)
+        for _ in range(200_000):
+            assert os.write(out, b"x") == 1
+        os.close(out)
+        await agent.close()
+
+    asyncio.run(main())

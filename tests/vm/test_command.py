@@ -41,6 +41,15 @@ def test_every_run_is_contained_and_repeatable(name: str) -> None:
     assert not {"-S", "-gdb", "-plugin"} & set(argv)
 
 
+def test_time_is_counted_in_instructions_where_the_host_decides_nothing() -> None:
+    plain = command(config(thread="single"), SOCKETS)
+    exact = command(config(thread="single", deterministic=True), SOCKETS)
+    assert values(exact, "-icount") == ["shift=5,align=off,sleep=off"]
+    assert "pipe,id=agent,path=/tmp/s/agent" in values(exact, "-chardev")
+    assert not values(plain, "-icount")
+    assert "socket,id=agent,path=/tmp/s/agent,server=off" in values(plain, "-chardev")
+
+
 def test_the_machines_differ_in_data_only() -> None:
     arm64 = values(command(config("arm64"), SOCKETS), "-machine")
     assert arm64[0] == "virt,gic-version=3,dtb-randomness=off"

@@ -89,6 +89,10 @@ class Mmu(Protocol):
         """Whether a user store through the leaf needs no fault."""
         ...
 
+    def dirty(self, entry: int, level: int) -> bool:
+        """Whether the leaf says that its page was stored to (``pte_dirty()``)."""
+        ...
+
     def permits(self, entry: int, level: int) -> frozenset[str]:
         """What user mode may do through the leaf: any of "read", "write", "exec"."""
         ...

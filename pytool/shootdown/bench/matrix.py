@@ -19,14 +19,21 @@ from shootdown import arch as architectures
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.kernel.groups import GROUPS
 from shootdown.kernel.groups.base import Group
-from shootdown.run import directory, record
+from shootdown.run import directory, record, source
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
-KERNELS: Final = ("debian:6.1", "debian:6.12", "debian:7.2", "built:6.12")
+KERNELS: Final = (
+    "debian:6.1",
+    "debian:6.12",
+    "debian:7.2",
+    "built:6.12",
+    "built:7.2",
+    "built:6.12+debug",
+)
 _OF_FUNCTIONS: Final = (Kind.ENTER, Kind.EXIT, Kind.PAGE_FREED, Kind.PAGE_ALLOCATED)
 _WORKLOADS: Final = "counting*,munmap,ipis"
 _ITERATIONS: Final = 20
@@ -74,7 +81,7 @@ def measure(kernel: str, arch: str, scratch: Path) -> Row:
         workloads=_WORKLOADS,
         iterations=_ITERATIONS,
         events="all",
-        mem=_MEM,
+        mem=max(_MEM, source.needed_mem(kernel)),
     )
     run = directory.create(scratch / f"{arch}-{kernel.replace(':', '-').replace('/', '-')}")
     state = record.record(experiment, run, _tell)

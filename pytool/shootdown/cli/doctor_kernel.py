@@ -76,8 +76,9 @@ def _ranked(findings: Iterator[Finding[Any]]) -> Iterator[Report]:
 
 
 def _left_out(known: KernelFacts) -> list[str]:
-    """The events that the kernel has no place for, each with the reason."""
-    text = plan.make(known, arch.get(known.arch), ram_size=options.DEFAULT.mem << 20)
+    """The events, beyond those of groups, that the kernel has no place for, and why."""
+    ram = options.DEFAULT.mem << 20
+    text = plan.make(known, arch.get(known.arch), ram_size=ram, events="none")
     lines = text.splitlines()
     return [line.removeprefix(_LEFT_OUT) for line in lines if line.startswith(_LEFT_OUT)]
 

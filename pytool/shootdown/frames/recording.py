@@ -54,6 +54,7 @@ class Trace:
     asids: pd.DataFrame
     barriers: pd.DataFrame
     calls: pd.DataFrame
+    delays: pd.DataFrame
     fault_attempts: pd.DataFrame
     faults: pd.DataFrame
     flush_requests: pd.DataFrame

@@ -104,6 +104,18 @@ BARRIERS: Final = Table(
         field("crm", "uint8", "CRm", "arm64 DSB domain and type, as encoded", "a"),
     ),
 )
+DELAYS: Final = Table(
+    "delays",
+    "Times for which a vCPU was held back on purpose (`--inject`); a row is its end.",
+    (Kind.DELAY,),
+    (
+        field("point", "uint16", "number", "which one of delays.toml, from 1", "id"),
+        field("asked", "uint64", "ns", "how long it was to be", "a"),
+        field("took", "uint64", "ns", "how long it was", "b"),
+        field("arrival", "uint64", "count", "of this vCPU at the point, from 1", "c"),
+        field("va", "uint64", "VA", "of the entry whose change was the point, else 0", "d"),
+    ),
+)
 ROOTS: Final = Table(
     "roots",
     "Loads of translation roots.",
@@ -205,6 +217,7 @@ TABLES: Final = (
     PTES,
     FLUSHES,
     BARRIERS,
+    DELAYS,
     ROOTS,
     WATCHES,
     SYSCALLS,

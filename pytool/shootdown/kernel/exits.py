@@ -34,6 +34,8 @@ class Places:
     returns: tuple[int, ...]
     tails: tuple[int, ...]
     """Jumps to other functions."""
+    also: tuple[int, ...] = ()
+    """Of code inside a function: further instructions that it may begin with."""
 
 
 def find(image: KernelImage, symbols: SymbolTable, names: Iterable[str]) -> dict[str, Places]:

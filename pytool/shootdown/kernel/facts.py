@@ -28,7 +28,7 @@ from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 6
+_FORMAT: Final = 7
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -172,8 +172,9 @@ def _functions(
         if host and name not in found:
             end = symbols.next_after(host.entry)
             sites = irq_off.find(image, symbols, members, host.entry, end)
-            if len(sites.off) == 1 and sites.on:
-                found[name] = Places(sites.off[0], sites.on, ())
+            # Several of both need not be one section; one end is what all beginnings come to.
+            if sites.off and sites.on and 1 in (len(sites.off), len(sites.on)):
+                found[name] = Places(sites.off[0], sites.on, (), sites.off[1:])
     return found
 
 
@@ -215,7 +216,7 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
         "build_id": facts.build_id,
         "members": {name: [m.offset, m.size] for name, m in facts.members.items()},
         "constants": facts.constants,
-        "functions": {n: [f.entry, f.returns, f.tails] for n, f in facts.functions.items()},
+        "functions": {n: [f.entry, f.returns, f.tails, f.also] for n, f in facts.functions.items()},
         "missing": facts.missing,
         "symbols_from": facts.symbols_from,
         "types_from": facts.types_from,
@@ -254,8 +255,8 @@ def _recall(entry: Path, files: KernelFiles) -> KernelFacts | None:
             members={name: Member(*where) for name, where in about["members"].items()},
             constants=about["constants"],
             functions={
-                name: Places(entry, tuple(returns), tuple(tails))
-                for name, (entry, returns, tails) in about["functions"].items()
+                name: Places(entry, tuple(returns), tuple(tails), tuple(also))
+                for name, (entry, returns, tails, also) in about["functions"].items()
             },
             missing=tuple(about["missing"]),
             symbols_from=about["symbols_from"],

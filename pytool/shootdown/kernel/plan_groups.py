@@ -13,6 +13,7 @@ from shootdown.kernel.groups.base import Group, Traced, Word
 from shootdown.kernel.plan_spec import Registers
 
 _NAMED: Final = re.compile(r"\{([^}]+)\}")
+_POINTER_BYTES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ def resolve(facts: KernelFacts, group: Group) -> Resolved:
     lacks = [one_of for one_of in group.needs if not any(map(facts.has, one_of))]
     refused = "; ".join(f"the kernel has no {' and no '.join(names)}" for names in lacks)
     refused = refused or _why_not(facts, group)
-    wanted = [traced.function.name for traced in group.functions]
+    here = (traced for traced in group.functions if _recorded(facts, traced))
+    wanted = [traced.function.name for traced in here]
     wanted += [name for word in group.words for name in (word.member, word.via) if name]
     wanted += [word.member for word in group.percpu]
     wanted += [word.symbol for word in group.variables]
@@ -75,7 +77,7 @@ def lines(facts: KernelFacts, registers: Registers, groups: Iterable[Group]) -> 
     for variable in dict.fromkeys(word for group in kept for word in group.variables):
         if facts.has(variable.symbol):
             yield f"watch {variable.watch:d} {facts.va(variable.symbol):#x} {variable.size} 0"
-    for traced in _merged(kept):
+    for traced in (one for one in _merged(kept) if _recorded(facts, one)):
         yield from _function(facts, registers, traced)
 
 
@@ -98,6 +100,7 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
             tuple(dict.fromkeys(other.at_return + traced.at_return)),
             traced.silent and other.silent,
             traced.unless or other.unless,
+            traced.inlined or other.inlined,
             traced.embedded or other.embedded,
         )
     yield from wanted.values()
@@ -105,13 +108,17 @@ def _merged(groups: Iterable[Group]) -> Iterator[Traced]:
 
 def _word(facts: KernelFacts, word: Word) -> Iterator[str]:
     try:
-        member = facts.member(word.member)
-        via = f" via {facts.member(word.via).offset:#x}" if word.via else ""
+        member = facts.member(word.narrow if facts.has(word.narrow) else word.member)
+        base = facts.member(word.via) if word.via else None
     except InfraError:
         return  # named among what is absent
+    offset, how = member.offset, " always" if word.lock else ""
+    if base is not None and base.size == _POINTER_BYTES:
+        how = f" via {base.offset:#x}"
+    elif base is not None:
+        offset += base.offset
     size = word.size or member.size
-    how = " always" if word.lock else via
-    yield f"set {word.objects:d} {word.watch:d} {member.offset:#x} {size}{how}  # {word.member}"
+    yield f"set {word.objects:d} {word.watch:d} {offset:#x} {size}{how}  # {word.member}"
 
 
 def _read(facts: KernelFacts, registers: Registers, argument: int, path: str) -> str:
@@ -139,7 +146,8 @@ def _function(facts: KernelFacts, registers: Registers, traced: Traced) -> Itera
         return
     reads = [_read(facts, registers, at, member) for at, member in traced.reads]
     captures = (stack, *registers.arguments[: traced.arguments], *reads)
-    yield _probe(places.entry, number, "enter", *entry, *captures) + f"  # {traced.function.name}"
+    for va in (places.entry, *places.also):
+        yield _probe(va, number, "enter", *entry, *captures) + f"  # {traced.function.name}"
     for va in places.returns:
         yield _probe(va, number, "exit", *leave, stack, result)
     for va in places.tails:
@@ -168,6 +176,14 @@ def _word_of(facts: KernelFacts, registers: Registers, name: str) -> str:
 
 def _probe(va: int, number: int, *words: str) -> str:
     return " ".join(("probe", f"{va:#x}", str(number), *words))
+
+
+def _recorded(facts: KernelFacts, traced: Traced) -> bool:
+    """Whether the kernel is one in which the function is recorded."""
+    if traced.inlined is None:
+        return True
+    inner, outer = traced.inlined
+    return facts.has(outer) and not facts.has(inner)
 
 
 def _acts(facts: KernelFacts, traced: Traced) -> bool:

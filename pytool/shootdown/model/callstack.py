@@ -97,9 +97,12 @@ class CallStacks:
 
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
+        return tuple([function for function, _ in self.frames(cpu)])
+
+    def frames(self, cpu: int) -> list[Frame]:
+        """The same, each with its stack pointer."""
         state = self._cpu(cpu)
-        frames = [*self._frames.get(state.base, ()), *state.interrupt]
-        return tuple([function for function, _ in frames])
+        return [*self._frames.get(state.base, ()), *state.interrupt]
 
     def _on(self, cpu: int, sp: int) -> list[Frame]:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""

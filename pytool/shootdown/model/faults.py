@@ -1,7 +1,10 @@
 """Page faults, each as one: where, for what, under which lock, and what every attempt came to.
 
 A fault begins at the probe in its handler and lasts until the function that does the work ends
-(``do_user_addr_fault`` in arch/x86/mm/fault.c, ``do_page_fault`` in arch/arm64/mm/fault.c). It may
+(``do_user_addr_fault`` in arch/x86/mm/fault.c, ``do_page_fault`` in arch/arm64/mm/fault.c). In a
+trace without any of the former, the compiler has put it into ``exc_page_fault``: of user addresses
+that does the work, until it calls ``irqentry_exit`` with the registers it was given; by the probe
+in front the address is known. A fault may
 try several times: under the lock of the VMA (``lock_vma_under_rcu``), then under mmap_lock
 (``lock_mm_and_find_vma``), then once more. Records belong to the fault of the task that the CPU
 runs; handle_mm_fault() also runs without a fault, for GUP and futexes.
@@ -28,6 +31,7 @@ class Work(NamedTuple):
     """The function that works on a fault: which of its captures is what."""
 
     address: str
+    """Empty: what the probe says."""
     code: str
     access: Callable[[int], Access]
 
@@ -35,10 +39,14 @@ class Work(NamedTuple):
 WORK: Final[Mapping[int, Work]] = {
     Function.do_user_addr_fault: Work("d", "c", x86_64.access),
     Function.do_page_fault: Work("b", "c", arm64.access),
+    Function.exc_page_fault: Work("", "c", x86_64.access),
 }
-"""By function, which only one architecture has."""
+"""By function, which only one architecture has. ``exc_page_fault`` is one where
+``do_user_addr_fault`` is inlined into it."""
 _LOCKS: Final = {Function.lock_vma_under_rcu: "vma", Function.lock_mm_and_find_vma: "mmap"}
-_CALLS: Final = (*WORK, *_LOCKS, Function.handle_mm_fault)
+_CALLS: Final = (*WORK, *_LOCKS, Function.handle_mm_fault, Function.irqentry_exit)
+_KERNEL: Final = 1 << 63
+"""Of addresses that are the kernel's, and not a user's."""
 
 
 @dataclass(slots=True)
@@ -76,6 +84,8 @@ class Fault:
     end: int = 0
     """Number of its end; 0 when that was not seen, or the function was not recorded."""
     sp: int = 0
+    regs: int = 0
+    """VA of the pt_regs, where the work is inlined into the handler."""
     worked: bool = False
     """Whether the handler went on to look for a VMA or to refuse."""
     access: Access = field(default_factory=lambda: Access(False, False, False))
@@ -102,7 +112,9 @@ def faults(events: Events) -> Faults:
     call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], _CALLS)
     probe = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.FAULT)
     kept = events[call | probe]
-    reader = _Reader()
+    inlined = not np.any(kept["id"][kept["kind"] == Kind.ENTER] == Function.do_user_addr_fault)
+    leaves = bool(np.any(kept["id"][kept["kind"] == Kind.ENTER] == Function.irqentry_exit))
+    reader = _Reader(inlined, leaves)
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d")
     columns = [kept[name].tolist() for name in names]
     tasks = Running(events).of(kept).tolist()
@@ -125,7 +137,11 @@ class _Record(NamedTuple):
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, inlined: bool, leaves: bool) -> None:
+        self._inlined = inlined
+        """Whether ``exc_page_fault`` does the work."""
+        self._leaves = leaves
+        """Whether calls of ``irqentry_exit`` are recorded."""
         self.faults: list[Fault] = []
         self.attempts: list[Attempt] = []
         self.unpaired = 0
@@ -142,6 +158,9 @@ class _Reader:
             fault = Fault(*record[:4], record.task, record.a, record.b)
             self.faults.append(fault)
             self._probed[record.task] = fault
+        elif id == Function.exc_page_fault:
+            if self._inlined:
+                (self._begin_inlined if kind == Kind.ENTER else self._end_inlined)(record)
         elif id in WORK:
             (self._begin if kind == Kind.ENTER else self._end)(id, record)
         elif kind == Kind.ENTER:
@@ -159,9 +178,29 @@ class _Reader:
         if fault is None:
             self.unpaired += 1
             return
-        fault.va, fault.code = getattr(record, work.address), getattr(record, work.code)
+        fault.va = getattr(record, work.address) if work.address else fault.va
+        fault.code = getattr(record, work.code)
         fault.access, fault.worked, fault.sp = work.access(fault.code), True, record.a
         self._open.setdefault(record.task, []).append(fault)
+
+    def _begin_inlined(self, record: _Record) -> None:
+        fault = self._probed.get(record.task)
+        if fault is None or not fault.va & _KERNEL:
+            self._begin(Function.exc_page_fault, record)
+        if fault is not None:
+            fault.regs = record.b
+
+    def _leave(self, record: _Record) -> None:
+        """``irqentry_exit`` is called: the fault whose registers it was given is over."""
+        fault = self._within(record)
+        if fault and fault.regs == record.b:
+            self._open[record.task].pop().end = record.seq
+
+    def _end_inlined(self, record: _Record) -> None:
+        fault = self._within(record)
+        if fault and fault.sp == record.a:
+            self._end(Function.exc_page_fault, record)
+            self.unpaired += self._leaves
 
     def _end(self, id: int, record: _Record) -> None:
         frames = self._open.get(record.task, [])
@@ -179,7 +218,9 @@ class _Reader:
 
     def _enter(self, id: int, record: _Record) -> None:
         attempt = None
-        if id == Function.handle_mm_fault:
+        if id == Function.irqentry_exit:
+            self._leave(record)
+        elif id == Function.handle_mm_fault:
             attempt = Attempt(*record[:4], record.task, record.b, record.c, record.d, record.a)
             self.attempts.append(attempt)
             fault = self._within(record)
@@ -199,6 +240,6 @@ class _Reader:
             attempt.end, attempt.result = record.seq, record.b & 0xFFFF_FFFF
             return
         fault = self._within(record)
-        if fault:
+        if fault and id in _LOCKS:
             fault.tries.append((_LOCKS[Function(id)], bool(record.b)))
             fault.vma = record.b or fault.vma

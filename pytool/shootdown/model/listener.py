@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from shootdown.model.entries import Call, Stale, Superseded
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
+from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -17,6 +18,9 @@ class Listener:
 
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
+
+    functions: ClassVar[tuple[Function, ...]] = ()
+    """Functions that ``called`` and ``left`` are to tell of, wherever they are entered."""
 
     @property
     def armed(self) -> bool:
@@ -70,6 +74,12 @@ class Listener:
 
     def watched(self, event: Event) -> None:
         """A word that the model or a listener asks for was written, or is watched from here on."""
+
+    def called(self, event: Event) -> None:
+        """A CPU enters one of ``functions`` (ENTER)."""
+
+    def left(self, event: Event) -> None:
+        """A CPU is about to return from one of ``functions`` (EXIT)."""
 
     def forgotten(self, root: int) -> None:
         """A root table was given back: its address space is gone."""

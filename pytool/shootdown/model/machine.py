@@ -59,6 +59,7 @@ class Machine(Speaker):
         self._linear = 0
         self._since: dict[int, int] = {}
         self._selection = stream.Selection(())
+        self._loud: frozenset[int] = frozenset()
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
@@ -103,6 +104,7 @@ class Machine(Speaker):
         self._thin = thin
         words = {word for listener in self._listeners for word in listener.words}
         self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
+        self._loud = self.functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
 
@@ -290,8 +292,12 @@ class Machine(Speaker):
 
     def _enter(self, event: Event) -> None:
         self.calls.enter(event.cpu, event.id, event.a)
+        if event.id in self._loud:
+            self._tell("called", event)
 
     def _leave(self, event: Event) -> None:
+        if event.id in self._loud:
+            self._tell("left", event)
         self.calls.leave(event.cpu, event.id, event.a)
 
     def _return(self, event: Event) -> None:

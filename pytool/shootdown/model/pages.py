@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
 from shootdown.model.pagetables import PAGE_SIZE, span_of
-from shootdown.trace.schema import Kind
+from shootdown.trace.schema import Kind, Use
 from shootdown.trace.types import Events
 
 NEVER: Final = np.iinfo(np.uint64).max
@@ -41,6 +41,8 @@ LIFE: Final = np.dtype(
 is NEVER while the frame stays free."""
 
 Lives = npt.NDArray[np.void]
+_GIGANTIC: Final = 3
+"""The level at which an entry maps 1 GiB."""
 _KINDS: Final = (Kind.PAGE_FREED, Kind.PAGE_ALLOCATED)
 
 
@@ -63,13 +65,14 @@ def read(events: Events) -> Lives:
     return lives[np.argsort(lives["freed"], kind="stable")]
 
 
-def unpaired(events: Events) -> list[int]:
+def unpaired(events: Events, mmu: Mmu) -> list[int]:
     """Numbers of events that say that one before them was missed.
 
     An allocation of a frame that was in use and not freed, and a free of one that is free already;
     only of single frames, and not behind a block of which only some frames were in use: it is not
-    said which. None in a trace in which every free was seen, and every allocation of a frame that
-    is freed again.
+    said which. Nor the first allocation of a frame that was only ever part of a 1 GiB page: while
+    the kernel boots, mm/debug_vm_pgtable.c maps all memory around its text. None in a trace in
+    which every free was seen, and every allocation of a frame that is freed again.
     """
     rows = _frames(events[np.isin(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
@@ -78,8 +81,25 @@ def unpaired(events: Events) -> list[int]:
     after_free[1:] = (rows["a"][1:] == rows["a"][:-1]) & freed[:-1]
     known = np.ones(len(rows), np.bool_)
     known[1:] = (rows["a"][1:] != rows["a"][:-1]) | (rows["b"] == rows["d"])[:-1]
-    missed: list[int] = rows["seq"][(rows["b"] == 1) & known & (after_free == freed)].tolist()
+    wrong = (rows["b"] == 1) & known & (after_free == freed)
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = rows["a"][1:] != rows["a"][:-1]
+    lone = np.flatnonzero(wrong & first & ~freed & (rows["c"] == Use.LEAF))
+    wrong[lone[_only_gigantic(events, rows[lone], mmu)]] = False
+    missed: list[int] = rows["seq"][wrong].tolist()
     return sorted(missed)
+
+
+def _only_gigantic(events: Events, rows: Events, mmu: Mmu) -> npt.NDArray[np.bool_]:
+    """Whether the frame of a record was mapped before as part of a 1 GiB page, and never else."""
+    user = events["d"] >> np.uint64(63) == 0
+    stores = events[(events["kind"] == Kind.PTE_WRITE) & user]
+    firsts, ends = _targets(stores, mmu)
+    found = np.zeros(len(rows), np.bool_)
+    for at, (pa, seq) in enumerate(zip(rows["a"], rows["seq"], strict=True)):
+        levels = stores["level"][(firsts <= pa) & (pa < ends) & (stores["seq"] < seq)]
+        found[at] = len(levels) and np.all(levels == _GIGANTIC)
+    return found
 
 
 def _frames(records: Events) -> Events:

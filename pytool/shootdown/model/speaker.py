@@ -27,6 +27,11 @@ class Speaker:
         listeners = [x for x in self._listeners if type(x).begun is not Listener.begun]
         return frozenset(kind for x in listeners if x.armed for kind in x.history)
 
+    @property
+    def functions(self) -> frozenset[int]:
+        """Functions whose calls an armed listener wants to hear of."""
+        return frozenset(int(f) for x in self._listeners if x.armed for f in x.functions)
+
     def tell_begun(self, events: Events) -> None:
         """Tell listeners of all the events to come, of ``history`` at least."""
         self._tell("begun", events)

@@ -6,12 +6,14 @@ filter is a function of one vCPU's events in one piece of the trace, with its pr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
+from shootdown.model.thin_words import quiet_words
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
 
@@ -23,14 +25,23 @@ _Short = npt.NDArray[np.uint16]
 
 
 class Thin:
-    """All filters, a ``stream.Thin``; ``stack_log2``: binary logarithm of a stack's bytes."""
+    """All filters, a ``stream.Thin``.
 
-    def __init__(self, stack_log2: int) -> None:
+    ``stack_log2``: binary logarithm of a stack's bytes; ``functions``: those that listeners hear
+    of, whose calls all stay.
+    """
+
+    def __init__(self, stack_log2: int, functions: Iterable[int] = ()) -> None:
         self._shift = np.uint64(stack_log2)
+        self._functions = list(functions)
 
     def __call__(self, part: Events, wanted: Mask) -> Mask:
         """What is left of one vCPU's chosen events."""
-        return wanted & ~repeated_barriers(part) & ~quiet_calls(part, wanted, self._shift)
+        calls = (part["kind"] == Kind.ENTER) | (part["kind"] == Kind.EXIT)
+        loud = calls & np.isin(part["id"], self._functions)
+        useless = repeated_barriers(part) | quiet_words(part, asks(part), loud)
+        useless |= quiet_calls(part, wanted, self._shift, loud)
+        return wanted & ~useless
 
 
 def asks(part: Events) -> Mask:
@@ -65,8 +76,10 @@ def repeated_barriers(part: Events) -> Mask:
     return found
 
 
-def quiet_calls(part: Events, wanted: Mask, shift: np.uint64) -> Mask:
+def quiet_calls(part: Events, wanted: Mask, shift: np.uint64, loud: Mask) -> Mask:
     """Beginnings and ends (ENTER, EXIT) of calls in which nobody asks for the operation stack.
+
+    Those of ``loud`` stay, whatever follows from the proof.
 
     Proof: a call matters only by what else it does to the stacks (``callstack.CallStacks``): its
     ENTER ends every call at its stack pointer ``sp`` or below, and those of an interrupt when it is
@@ -86,11 +99,13 @@ def quiet_calls(part: Events, wanted: Mask, shift: np.uint64) -> Mask:
     switches = (kinds == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
     at = np.flatnonzero(wanted & (calls | switches | (kinds == Kind.RET_USER) | asks(part)))
     kind, function, sp = kinds[at], part["id"][at], part["a"][at]
+    stays = loud[at]
     for _ in range(_ROUNDS):
-        keep = _without_quiet(kind, function, sp, shift)
+        keep = _without_quiet(kind, function, sp, shift) | stays
         if keep.all():
             break
         at, kind, function, sp = at[keep], kind[keep], function[keep], sp[keep]
+        stays = stays[keep]
     quiet: Mask = calls & wanted
     quiet[at] = False
     return quiet

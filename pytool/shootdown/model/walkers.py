@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model import pages
+from shootdown.model.callstack import stack_log2
 from shootdown.model.running import Running
 from shootdown.trace.functions import Function
-from shootdown.trace.schema import Kind, Use
+from shootdown.trace.schema import Kind, Probe, Use
 from shootdown.trace.types import Events
 
 NEVER: Final = np.iinfo(np.uint64).max
@@ -115,7 +116,10 @@ def _ipis(events: Events, found: Frees) -> npt.NDArray[np.uint32]:
 def _in_callback(
     events: Events, cpu: npt.NDArray[np.uint8], seq: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.bool_]:
-    """Whether the CPU ran one of RCU's callbacks that free tables."""
+    """Whether the CPU ran one of RCU's callbacks that free tables, called by RCU.
+
+    RCU calls them on a stack for interrupts or of a kernel thread, never on that of a user's task.
+    """
     calls = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], _CALLBACKS)
     inside = np.zeros(len(cpu), np.bool_)
     for number in np.unique(cpu).tolist():
@@ -124,7 +128,26 @@ def _in_callback(
         at = np.searchsorted(mine["seq"], seq[which]) - 1
         known = at >= 0
         inside[which[known]] = mine["kind"][at[known]] == Kind.ENTER
+        inside[which[known]] &= ~_on_users_stack(events, mine[at[known]])
     return inside
+
+
+def _on_users_stack(events: Events, calls: Events) -> npt.NDArray[np.bool_]:
+    """Whether calls, all of one CPU, are on the stack of a running task that has an mm."""
+    if not len(calls):
+        return np.zeros(0, np.bool_)
+    switches = (events["id"] == Probe.TASK_SWITCH) & (events["cpu"] == calls["cpu"][0])
+    heads = events[switches & (events["kind"] == Kind.PROBE)]
+    more = events[switches & (events["kind"] == Kind.PROBE_MORE)]
+    found = np.zeros(len(calls), np.bool_)
+    size = np.uint64(1 << stack_log2(events))
+    for number, call in enumerate(calls):
+        at = int(np.searchsorted(heads["seq"], call["seq"])) - 1
+        of = int(np.searchsorted(more["seq"], call["seq"])) - 1
+        if at >= 0 and of >= 0 and heads["d"][at]:
+            base = more["c"][of]
+            found[number] = base <= call["a"] < base + size
+    return found
 
 
 def walked_while_freed(walked: Walks, freed: Frees) -> list[tuple[int, int]]:

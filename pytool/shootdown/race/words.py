@@ -10,6 +10,7 @@ _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six")
 _EVENTS: Final = {
     "pte_write": "PTE write",
     "flush": "flush",
+    "root_load": "switch of address spaces",
     "load": "load",
     "store": "store",
     "enter": "entry of",

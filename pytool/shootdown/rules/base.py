@@ -168,9 +168,13 @@ class Rule(Listener):
         count: int = 1,
         va: int | None = None,
         details: dict[str, object] | None = None,
+        mark: str = "",
     ) -> None:
-        """Report a violation about ``what``; ``va`` when it is about one page of it."""
-        mark = fingerprint(self.id, kind, self.machine.arch.name, operation, what)
+        """Report a violation about ``what``; ``va`` when it is about one page of it.
+
+        ``mark`` tells defects of one rule apart that look alike otherwise.
+        """
+        mark = fingerprint(self.id, kind, self.machine.arch.name, f"{operation}{mark}", what)
         if not self._counted(kind, mark):
             return
         violation = Violation(

@@ -66,7 +66,7 @@ class Feed:
 
     def run(self, machine: Machine, known: Overview) -> Tally:
         """Feed the machine, all of whose listeners are there; returns what the locks did."""
-        thin = Thin(known.stack_log2) if self._how.fast else None
+        thin = Thin(known.stack_log2, machine.functions) if self._how.fast else None
         machine.begin(sorted(known.pages), known.stack_log2, thin)
         if not self._how.fast:
             events = self._trace.events()

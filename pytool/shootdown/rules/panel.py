@@ -20,6 +20,7 @@ from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
+from shootdown.rules.flush_deadline import FlushDeadline
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
 from shootdown.rules.pinned_wrprotect import PinnedWrprotect
@@ -28,6 +29,7 @@ from shootdown.rules.scene import Policy
 from shootdown.rules.spurious_fault import SpuriousFault
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
+from shootdown.rules.table_freed_under_walker import TableFreedUnderWalker
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
 from shootdown.trace.schema import FlushOp
 
@@ -36,6 +38,8 @@ RULES: Final[tuple[type[Rule], ...]] = (
     AliasedTranslation,
     FreeBeforeFlush,
     TableFreeBeforeFlush,
+    TableFreedUnderWalker,
+    FlushDeadline,
     BreakBeforeMake,
     LazyReactivation,
     PteWriteUnlocked,

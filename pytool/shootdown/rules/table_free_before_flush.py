@@ -25,8 +25,8 @@ lazy CPU still walks speculatively, and what it finds in a reused frame it may b
 
 Needs the event group `pages` or `walkers`. A flush of leaf entries only (`TLBI VALE1`) does not
 count. No violation: a CPU inside `switch_mm` (E4), or with another address space loaded (E5).
-Whether software walkers were waited for (an interrupt or a grace period) is not judged here; the
-table `table_frees` tells."""
+Whether software walkers were waited for (an interrupt or a grace period) is for
+`table-freed-under-walker`."""
     reference: ClassVar = (
         "mm/mmu_gather.c tlb_remove_table_free(), tlb_table_flush()",
         "arch/x86/mm/tlb.c flush_tlb_mm_range(): freed_tables leaves no lazy CPU out",

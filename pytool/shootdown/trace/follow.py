@@ -83,7 +83,8 @@ class Follower:
         ``ended``: nobody writes any more. Then all of them come, whatever numbers are missing,
         and None means that there are no more.
         """
-        self._read()
+        while self._read():
+            pass
         cut = min(self._end() if ended else self._known(), self._foreseen(ended))
         at = {cpu: int(held["seq"].searchsorted(cut)) for cpu, held in self._held.items()}
         if not any(at.values()):
@@ -95,8 +96,11 @@ class Follower:
         self._next = int(cut)
         return Stretch(parts, before, {cpu: held[:1] for cpu, held in self._held.items()})
 
-    def _read(self) -> None:
-        """Take in what has come, a share of the piece for each vCPU at most."""
+    def _read(self) -> bool:
+        """Take in what has come, a share of the piece for each vCPU at most.
+
+        Whether a vCPU has less than its share although its file had more.
+        """
         self._open()
         share = max(2, self._piece // max(len(self._files), 1))
         for cpu, file in self._files.items():
@@ -111,6 +115,7 @@ class Follower:
             found = np.frombuffer(data, DTYPE, count)
             found = found[(found["kind"] != Kind.COUNT) & (found["kind"] != Kind.TRAILER)]
             self._held[cpu] = np.concatenate([self._held[cpu], found])
+        return any(more and len(self._held[cpu]) < share for cpu, more in self._more.items())
 
     def _open(self) -> None:
         for entry in os.scandir(self._directory):

@@ -112,6 +112,7 @@ Function = IntEnum(  # not a class: there, names with two underscores would be c
         "fixup_user_fault": 135,
         "__folio_lock_or_retry": 136,
         "handle_userfault": 137,
+        "irqentry_exit": 138,
         # Taking pages: GUP.
         "__get_user_pages": 150,
         "faultin_page": 151,

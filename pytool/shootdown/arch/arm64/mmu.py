@@ -32,6 +32,7 @@ DBM: Final = 1 << 51  # PTE_WRITE
 CONT: Final = 1 << 52
 PXN: Final = 1 << 53
 UXN: Final = 1 << 54
+SW_DIRTY: Final = 1 << 55
 
 ADDRESS: Final = (1 << 48) - (1 << 12)  # bits 47:12
 SOFTWARE: Final = 1 << 63 | 0xF << 55  # PTE_SWBITS_MASK: 63 and 58:55
@@ -106,6 +107,13 @@ class Arm64Mmu:
         store (``pte_hw_dirty()`` in ``pgtable.h``).
         """
         return self.leaf(entry, level) and bool(entry & USER) and not self._read_only(entry)
+
+    def dirty(self, entry: int, level: int) -> bool:
+        """Whether the leaf says that its page was stored to, by software or by the walker.
+
+        ``pte_sw_dirty()``, ``pte_hw_dirty()``.
+        """
+        return self.leaf(entry, level) and bool(entry & SW_DIRTY or entry & (DBM | RDONLY) == DBM)
 
     def permits(self, entry: int, level: int) -> frozenset[str]:
         """What user mode may do through the leaf: any of "read", "write", "exec".

@@ -77,6 +77,10 @@ class X86Mmu:
         """Whether a user store through the leaf needs no fault."""
         return self.leaf(entry, level) and entry & (RW | USER) == RW | USER
 
+    def dirty(self, entry: int, level: int) -> bool:
+        """Whether the leaf says that its page was stored to."""
+        return self.leaf(entry, level) and bool(entry & DIRTY)
+
     def permits(self, entry: int, level: int) -> frozenset[str]:
         """What user mode may do through the leaf: any of "read", "write", "exec"."""
         if not self.leaf(entry, level) or not entry & USER:

@@ -50,6 +50,9 @@ class Traced:
     """No ENTER and EXIT, only the actions."""
     unless: str = ""
     """A function; in a kernel that has it the actions at entry are left out."""
+    inlined: tuple[str, str] | None = None
+    """Two functions: it is recorded only where the kernel has the second and not the first, which
+    the compiler has put into it."""
     embedded: str = ""
     """The actions at entry are about an object whose member the first argument points to: this
     one, ``struct.member``. It must be the object's first; where it is not, they are left out."""
@@ -77,7 +80,11 @@ class Word:
     member: str
     """``struct.member``, as ``KernelFacts.member`` takes it."""
     via: str = ""
-    """A member of the object: a pointer to what ``member`` is counted from."""
+    """A member of the object that ``member`` is counted from: a pointer to it, or the thing
+    itself where the member is larger than a pointer."""
+    narrow: str = ""
+    """A member of the member, watched in its place by kernels that have it: what is around it grows
+    with lock debugging."""
     size: int = 0
     """Bytes watched from the member's start on; 0 for all of it."""
     lock: bool = False
@@ -123,7 +130,9 @@ class Group:
     @property
     def members(self) -> tuple[str, ...]:
         """Members to look up in the kernel's types."""
-        names = [name for word in self.words for name in (word.member, word.via) if name]
+        names = [
+            name for word in self.words for name in (word.member, word.via, word.narrow) if name
+        ]
         names += [word.member for word in self.percpu]
         names += [traced.embedded for traced in self.functions if traced.embedded]
         names += [member for traced in self.functions for _, member in traced.reads]

@@ -2,6 +2,10 @@
 
 What joins these records into one row for each fault is ``model/faults.py``. Where a kernel has
 ``handle_mm_fault`` called outside of a fault (GUP, futexes), that is recorded too.
+
+Where the compiler has put ``do_user_addr_fault`` into ``exc_page_fault`` (arch/x86/mm/fault.c), the
+work on a fault is over when that calls ``irqentry_exit`` (kernel/entry/common.c), which schedules
+and delivers signals; so that one is recorded there, for every interrupt and exception.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ GROUP: Final = Group(
         Traced(Function.lock_mm_and_find_vma, 2),
         Traced(Function.handle_mm_fault),
         Traced(Function.fixup_user_fault),
+        Traced(Function.irqentry_exit, 1, inlined=("do_user_addr_fault", "exc_page_fault")),
     ),
-    needs=(("do_user_addr_fault", "do_page_fault"), ("handle_mm_fault",)),
+    needs=(("do_user_addr_fault", "exc_page_fault", "do_page_fault"), ("handle_mm_fault",)),
     constants=(*FLAGS, *RESULTS),
 )

@@ -28,7 +28,10 @@ GROUP: Final = Group(
         Word(Watch.VMA_REFCNT, Set.VMA, "vm_area_struct.vm_refcnt"),
         Word(Watch.VMA_LOCK_SEQ, Set.VMA, "vm_area_struct.vm_lock_seq"),
         Word(Watch.VMA_DETACHED, Set.VMA, "vm_area_struct.detached"),
-        Word(Watch.MM_LOCK_SEQ, Set.MM, "mm_struct.mm_lock_seq"),
+        Word(
+            *(Watch.MM_LOCK_SEQ, Set.MM, "mm_struct.mm_lock_seq"),
+            narrow="mm_struct.mm_lock_seq.sequence",
+        ),
     ),
     needs=(
         ("vm_area_struct.vm_lock", "vm_area_struct.vm_refcnt"),

@@ -26,9 +26,10 @@ from shootdown.trace.types import Events
 _FUNCTIONS: Final = (*range(120, 180), *range(210, 240))
 """Numbers of the functions of these groups (``trace.functions``)."""
 _RESULTS: Final = "vm_fault_reason."
-UNCOUNTED: Final = ("vm_area_free_rcu_cb", "gup_put_folio", "try_get_folio")
-"""What an interrupt may do in the task's place, of whatever was freed before; and what a compiler
-may have put into its callers. Of these each beginning must have its end (``unpaired``)."""
+UNCOUNTED: Final = ("vm_area_free_rcu_cb", "irqentry_exit", "gup_put_folio", "try_get_folio")
+"""What an interrupt may do in the task's place, of whatever was freed before, and how it ends; and
+what a compiler may have put into its callers. Of these each beginning must have its end
+(``unpaired``)."""
 
 
 @dataclass(frozen=True)

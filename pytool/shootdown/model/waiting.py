@@ -1,0 +1,79 @@
+"""For which walkers a page table that is freed would have had to wait: CPUs by what they ran.
+
+A walker that takes no lock is inside the kernel, on behalf of a task of the table's mm. It is over
+once the CPU has returned to user mode, switched tasks, or taken an interrupt: interrupts are off
+in GUP-fast, and what walks under RCU is not preempted before the grace period begins.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Kind, Probe, RootReg
+from shootdown.trace.types import Events
+
+_HANDLERS: Final = (Function.flush_tlb_func, Function.tlb_remove_table_smp_sync)
+_ENTRIES: Final = (Probe.SYSCALL, Probe.FAULT)
+_USER_ROOTS: Final = (RootReg.CR3, RootReg.TTBR0)
+
+_Numbers = npt.NDArray[np.uint64]
+
+
+class Waiting:
+    """What each CPU ran when; ``events``: of all kinds, in the order of ``seq``."""
+
+    def __init__(self, events: Events) -> None:
+        self._cpus: Final = {
+            int(cpu): _Cpu(events[events["cpu"] == cpu]) for cpu in np.unique(events["cpu"])
+        }
+        links = events[events["kind"] == Kind.TABLE_LINK]
+        self._links: Final[dict[int, list[tuple[int, int]]]] = {}
+        for seq, table, root in zip(*(links[n].tolist() for n in ("seq", "b", "d")), strict=True):
+            self._links.setdefault(table, []).append((seq, root))
+
+    def root(self, table: int, seq: int) -> int:
+        """PA of the root that a table was linked below last before a number; 0 for none."""
+        roots = [root for at, root in self._links.get(table, ()) if at < seq]
+        return roots[-1] if roots else 0
+
+    def works_in(self, cpu: int, root: int, seq: int) -> bool:
+        """Whether the CPU was in the kernel, for a task of the root's mm, at a number."""
+        found = self._cpus.get(cpu)
+        return found is not None and found.works_in(root, seq)
+
+    def workers(self, root: int, seq: int, but: int) -> list[int]:
+        """All such CPUs other than one."""
+        return [cpu for cpu in self._cpus if cpu != but and self.works_in(cpu, root, seq)]
+
+    def passed(self, cpu: int, first: int, end: int) -> bool:
+        """Whether any walk of the CPU that began before ``first`` was over at ``end``."""
+        points = self._cpus[cpu].points
+        return int(np.searchsorted(points, first)) < int(np.searchsorted(points, end))
+
+
+class _Cpu:
+    def __init__(self, events: Events) -> None:
+        kind, id = events["kind"], events["id"]
+        switches = (kind == Kind.PROBE) & (id == Probe.TASK_SWITCH)
+        returns = kind == Kind.RET_USER
+        handlers = (kind == Kind.ENTER) & np.isin(id, _HANDLERS)
+        entries = ((kind == Kind.PROBE) & np.isin(id, _ENTRIES)) | (kind == Kind.ENTER)
+        self.points: Final[_Numbers] = events["seq"][switches | returns | handlers]
+        self._modes = events[["seq", "kind"]][returns | (entries & ~handlers)]
+        self._tasks = events[["seq", "d"]][switches]
+        self._roots = events[["seq", "b"]][(kind == Kind.ROOT_LOAD) & np.isin(id, _USER_ROOTS)]
+
+    def works_in(self, root: int, seq: int) -> bool:
+        mode = int(np.searchsorted(self._modes["seq"], seq)) - 1
+        task = int(np.searchsorted(self._tasks["seq"], seq)) - 1
+        loaded = int(np.searchsorted(self._roots["seq"], seq)) - 1
+        return (
+            min(mode, task, loaded) >= 0
+            and bool(self._modes["kind"][mode] != Kind.RET_USER)
+            and bool(self._tasks["d"][task])
+            and int(self._roots["b"][loaded]) == root
+        )
