@@ -53,9 +53,9 @@ def fork_during_write(r: Script) -> None:
 
 @race(workload="direct", smp=4, options=_options(FIXED_READ), disk=DISK)
 def fork_during_pin_to_read(r: Script) -> None:
-    """fork while io_uring pins a fixed buffer; then a read into it must reach the parent."""
+    """io_uring pins a fixed buffer right behind a fork; a read into it must reach the parent."""
     with r.hold(at=r.thread("io").enters(GUP), bound_ms=LONG):
-        r.run_until(r.thread("writer").store("window"))
+        r.run_until(r.thread("mapper").flush(within="fork"))
 
 
 @race(workload="direct", smp=4, options=_options(FIXED_WRITE), disk=DISK)
