@@ -264,7 +264,10 @@ class Rule(Listener):
         return self._described[mark] <= _KEPT
 
     def _figures(self) -> Figures:
-        return self._phases.setdefault(self.machine.phase, Figures())
+        found = self._phases.get(self.machine.phase)
+        if found is None:
+            found = self._phases[self.machine.phase] = Figures()
+        return found
 
 
 def fingerprint(rule: str, kind: Kind, arch: str, operation: str, what: Superseded) -> str:

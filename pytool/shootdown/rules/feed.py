@@ -23,7 +23,6 @@ from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
-from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
@@ -66,8 +65,7 @@ class Feed:
 
     def run(self, machine: Machine, known: Overview) -> Tally:
         """Feed the machine, all of whose listeners are there; returns what the locks did."""
-        thin = Thin(known.stack_log2, machine.functions) if self._how.fast else None
-        machine.begin(sorted(known.pages), known.stack_log2, thin)
+        machine.begin(sorted(known.pages), known.stack_log2, thin=self._how.fast)
         if not self._how.fast:
             events = self._trace.events()
             machine.tell_begun(events)

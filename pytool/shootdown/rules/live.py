@@ -34,7 +34,6 @@ from shootdown.model.overview import Overview
 from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.stream import NONE, Trace, Window
 from shootdown.model.syscalls import area, operation
-from shootdown.model.thin import Thin
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.check import check, policy_of
 from shootdown.rules.feed import Feed
@@ -126,7 +125,7 @@ class LiveCheck:
     def _begin(self) -> None:
         log2 = self._known.stack_log2
         self._begun_with = log2
-        self._machine.begin(sorted(self._known.pages), log2, Thin(log2))
+        self._machine.begin(sorted(self._known.pages), log2, thin=True)
 
     def _look_back(self, window: Window) -> None:
         """Whether the records of silent vCPUs, now that they are there, are as was assumed."""
