@@ -33,7 +33,7 @@ def test_every_code_but_a_verdict_is_skipped() -> None:
     [
         (["--bogus"], "--bogus"),
         (["--workload", "map_fxed"], "did you mean map_fixed?"),
-        (["--expect", "stale-after-retrun"], "did you mean stale-after-return?"),
+        (["--expect", "stale-after-retrun"], "did you mean stale-after-return or"),
         (["--kernel", "debian:6.12"], "debian:6.12 is the same kernel at every commit"),
         (["--dry-run"], "use `shootdown run --dry-run`"),
         (["--plan", "none.toml"], "none.toml cannot be read"),
