@@ -30,7 +30,10 @@ _VMA_WORDS: Final = {
     Watch.VMA_LOCK: _RWSEM,
     Watch.VMA_LOCK_SEQ: "vm_area_struct.vm_lock_seq",
 }
-_MM_WORDS: Final = (Watch.MMAP_LOCK, Watch.MM_PGD, Watch.MM_TREE, Watch.MM_LOCK_SEQ)
+_MM_WORDS: Final = (
+    *(Watch.MMAP_LOCK, Watch.MM_PGD, Watch.MM_TREE, Watch.MM_LOCK_SEQ),
+    Watch.MM_WRITE_PROTECT_SEQ,
+)
 
 
 @dataclass(frozen=True)
