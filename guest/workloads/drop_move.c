@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Race: one thread drops pages by madvise(MADV_DONTNEED), and a second one moves or guards the
- * same range before the first has flushed, while others read.
+ * Race: one thread drops pages by madvise(MADV_DONTNEED), and a second one moves, guards or drops
+ * the same range before the first has flushed, while others read.
  *
  * The second one finds the entries clear and so has nothing to move and nothing to flush. When it
  * returns, its range must be what it says: empty, or without access. Who reads the old stamp
@@ -19,7 +19,7 @@
 #endif
 
 enum { RELAX_EVERY = 256 };
-enum { BY_DONTUNMAP, BY_MREMAP, BY_GUARD, BY_LAST = BY_GUARD };
+enum { BY_DONTUNMAP, BY_MREMAP, BY_GUARD, BY_DROP, BY_LAST = BY_DROP };
 
 struct stage {
 	struct crew crew;
@@ -41,6 +41,11 @@ static void take_away(struct stage *stage)
 	if (stage->how == BY_GUARD) {
 		if (madvise(view->base, bytes, MADV_GUARD_INSTALL))
 			die("madvise(MADV_GUARD_INSTALL)");
+		return;
+	}
+	if (stage->how == BY_DROP) {
+		if (madvise(view->base, bytes, MADV_DONTNEED))
+			die("madvise(MADV_DONTNEED)");
 		return;
 	}
 	flags |= stage->how == BY_DONTUNMAP ? MREMAP_DONTUNMAP : 0;
@@ -94,7 +99,7 @@ static void map_anew(const struct stage *stage)
 	size_t bytes = stage->view.pages * PAGE_BYTES;
 
 	area_map(stage->view.base, bytes);
-	if (stage->how != BY_GUARD && munmap(stage->elsewhere, bytes))
+	if (stage->how <= BY_MREMAP && munmap(stage->elsewhere, bytes))
 		die("munmap");
 }
 

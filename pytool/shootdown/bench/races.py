@@ -10,14 +10,14 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from shootdown.bench import races_table
 from shootdown.bench.races_log import Cell, Log, Row
 from shootdown.errors import ExitCode, InfraError, ShootdownError, SkippedError, UsageError
-from shootdown.race import trial
+from shootdown.race import policies, trial
 from shootdown.race.planted import Planted, cells
 from shootdown.race.points import nearest
 from shootdown.report.result import Result
@@ -54,7 +54,18 @@ def scripted(setting: Setting) -> Result:
     return trial.trial(staged, setting.run, _silent, seed=setting.experiment.seed)
 
 
-METHODS: Final[Mapping[str, Method]] = {"plain": plain, "scripted": scripted}
+def delayed(policy: str) -> Method:
+    """The workload with the delays that a policy chooses by the trial's seed."""
+    return lambda setting: trial.plain(
+        replace(setting.experiment, inject=policy), setting.run, _silent
+    )
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    "plain": plain,
+    **{name: delayed(name) for name in policies.POLICIES if name != policies.PLAIN.name},
+    "scripted": scripted,
+}
 """How a trial is run, by the name of the table's column."""
 
 
@@ -70,6 +81,10 @@ def _experiment(planted: Planted, arch: str, seed: int) -> Experiment:
         workloads=plan.workload,
         iterations=plan.iterations,
         smp=plan.smp,
+        options=plan.options,
+        swap=plan.swap,
+        disk=plan.disk,
+        events=plan.events,
         mutate=planted.mutate,
         snapshot="auto",
         seed=seed,

@@ -15,9 +15,10 @@ _HEAD: Final = """\
 
 Kernels with a known bug, and how often it is found in a trial: a guest restored from a snapshot in
 which a workload takes a few steps. *plain*: undisturbed. *scripted*: with the holds of the race
-that was written for it. A cell is hits, trials, and Wilson's 95 % interval of the rate; a hit is a
-violation of the rules named below, by the system call that has the bug. All rates are of one
-machine: what happens undisturbed depends on how busy its CPUs are.
+that was written for it. The other columns are policies, which delay vCPUs at random. A cell is
+hits, trials, and Wilson's 95 % interval of the rate; a hit is a violation of the rules named below,
+by the system call that has the bug. All rates are of one machine: what happens undisturbed depends
+on how busy its CPUs are.
 
 The mutations change a stock kernel's text while it runs (`--mutate NAME`, on Debian's 6.12 here);
 `built:` kernels have the bug in their source.
@@ -32,7 +33,7 @@ Trials are kept in `planted.jsonl`; an interrupted campaign goes on from there.
 
 def document(rows: Sequence[Row], methods: Sequence[str]) -> str:
     """The whole file; columns for ``methods``, and for every other that has trials."""
-    columns = list(dict.fromkeys([*methods, *(row.method for row in rows)]))
+    columns = list(dict.fromkeys([*methods, *sorted({row.method for row in rows})]))
     lines = [
         _HEAD,
         _line(["planted", "on", *columns]),

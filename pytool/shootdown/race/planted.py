@@ -156,6 +156,22 @@ PLANTED: Final = (
         arch=ARM64,
         rules=("table-free-before-flush", "stale-after-return"),
     ),
+    _mutated(
+        "nested-no-flush",
+        "madvise",
+        "who finds entries clear does not flush for who cleared them",
+        "planted_nested::dropped_twice",
+        arch=X86_64,
+    ),
+    _mutated(
+        "nested-no-flush",
+        "mremap",
+        "who finds entries clear does not flush for who cleared them",
+        "planted_nested::moved_after_drop",
+        arch=X86_64,
+        sites=("madvise",),  # the call that took the pages away; mremap is the one that promises
+        kernel="debian:7.2",
+    ),
     _built(
         "mapfixed-noflush",
         "map_fixed",
