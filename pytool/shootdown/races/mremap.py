@@ -11,11 +11,17 @@ from shootdown.race import Script, race
 from shootdown.race.places import MMAP_LOCK, SLOW
 
 REPEAT = 3
+FEW = "pages=1"
+"""QEMU's TLB is direct-mapped, and the windows lie 2 MiB apart: more pages push each other out."""
 
 
-@race(workload="mremap", repeat=REPEAT)
+@race(workload="mremap", arch=("arm64",), repeat=REPEAT, options=FEW)
 def load_before_flush(r: Script) -> None:
-    """A load through the old address, whose entry has moved and is not flushed yet."""
+    """A load through the old address, whose entry has moved and is not flushed yet.
+
+    On x86-64 the readers hardly ever come to it: they fault at the place that is not mapped, and
+    wait for the mmap lock.
+    """
     clear = r.thread("mapper").pte_write(old="present", new="none", within="mremap")
     reader = r.thread("observer*").load("page")
     with r.hold(before=clear):
@@ -24,14 +30,12 @@ def load_before_flush(r: Script) -> None:
         r.run_until(reader)
 
 
-@race(workload="mremap", repeat=REPEAT)
+@race(workload="mremap", repeat=REPEAT, options=FEW)
 def fault_before_flush(r: Script) -> None:
     """A fault at the old address waits for mremap, and is refused."""
     clear = r.thread("mapper").pte_write(old="present", new="none", within="mremap")
     reader = r.thread("observer*")
     with r.hold(before=clear):
-        r.run_until(reader.load("page"))
         r.advance()
-        r.run_until(reader.load("page"))
         r.run_until(reader.enters(MMAP_LOCK))
         r.pause(SLOW)
