@@ -5,6 +5,8 @@
 
 #include "arch.h"
 
+enum { RELAX_EVERY = 256 };
+
 static const char idler[] = "idler";
 
 static void partner_main(void *argument)
@@ -50,8 +52,10 @@ void partner_leave(struct partner *partner, uint64_t patience)
 {
 	uint64_t asked = atomic_load(&partner->asked);
 
+	/* Seldom: an emulator takes its time for cpu_relax, and patience is for a busy host. */
 	while (patience-- && atomic_load(&partner->done) < asked)
-		cpu_relax();
+		if (patience % RELAX_EVERY == 0)
+			cpu_relax();
 }
 
 void partner_wait(struct partner *partner)

@@ -48,7 +48,7 @@ static struct {
 	const struct sd_delay_point *point;
 	uint64_t pc, va;
 	bool root; /* the vCPU has loaded another root */
-} pending[SD_MAX_CPUS];
+} __attribute__((aligned(64))) pending[SD_MAX_CPUS];
 
 bool sd_delay_add(const struct sd_delay_point *p)
 {

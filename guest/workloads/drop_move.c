@@ -18,6 +18,7 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
+enum { RELAX_EVERY = 256 };
 enum { BY_DONTUNMAP, BY_MREMAP, BY_GUARD, BY_DROP, BY_LAST = BY_DROP };
 
 struct stage {
@@ -73,7 +74,8 @@ static void move_once(struct stage *stage, uint64_t iteration)
 	while (is_there(view) && atomic_load(&stage->dropped) < iteration)
 		cpu_relax();
 	for (uint64_t i = 0; i < stage->patience && atomic_load(&stage->dropped) < iteration; i++)
-		cpu_relax();
+		if (i % RELAX_EVERY == 0)
+			cpu_relax();
 	take_away(stage);
 	stage->early += atomic_load(&stage->dropped) < iteration;
 	view_raise(view, 0, view->pages, 2 * iteration + 1);

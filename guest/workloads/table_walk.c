@@ -11,8 +11,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "area.h"
 #include "crew.h"
+
+enum { PAUSE = 1024 }; /* between two walks, of which each is a dozen records */
 
 struct stage {
 	struct crew crew;
@@ -36,6 +39,8 @@ static void wake(struct observer *observer)
 			observer->faults++;
 		else
 			die("futex");
+		for (int pause = 0; pause < PAUSE; pause++)
+			cpu_relax();
 	}
 }
 

@@ -239,3 +239,19 @@ def test_roots_in_registers() -> None:
     # phys_to_ttbr(): bits 51:48 of the address are in bits 5:2; a root is aligned to 128 bytes.
     assert Arm64Mmu(5).root(0x0007_0000_4123_4F81) == 0x4123_4F80
     assert Arm64Mmu(5).root(0x0007_0000_4123_4F81 | 0b1010 << 2) == 0xA_0000_4123_4F80
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "dirty"),
+    [
+        *(("x86_64", 0x50067, True), ("x86_64", 0x50027, False), ("x86_64", 0x50066, False)),
+        ("arm64", 0x8000000050F43, True),  # writable, and stored to
+        ("arm64", 0x8000000050FC3, False),  # writable, and not
+        ("arm64", 0x50F43, False),
+        ("arm64", 0x80000000050FC3, True),  # read-only since it was stored to
+        ("arm64", 0x80000000050FC2, False),
+    ],
+)
+def test_dirty(name, entry, dirty):
+    mmu = X86Mmu() if name == "x86_64" else Arm64Mmu()
+    assert mmu.dirty(entry, 1) is dirty

@@ -70,7 +70,7 @@ def one_sentence(err: str) -> str:
         (["race", "munmap", "--mutate", "noflush"], "did you mean no-flush or"),
         (["check", "nowhere"], "nowhere is no directory"),
         (["report", "."], "no plan.toml"),
-        (["explain", "stale-after-retrun"], "did you mean stale-after-return?"),
+        (["explain", "stale-after-retrun"], "did you mean stale-after-return"),
         (["fetch", "--arch", "riscv"], "riscv"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),

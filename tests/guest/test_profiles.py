@@ -84,12 +84,13 @@ def test_vcpus(arch: str, smp: int, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = run(out, arch, smp=smp)
     audit_is_clean(out)
+    rules = directory.read_json(out / "result.json")["rules"]
+    tried = {name for name, rule in rules.items() if rule["armed"] and rule["exercised"]}
+    assert code == (ExitCode.PASS if tried else ExitCode.INCONCLUSIVE)
     if smp > 1:
-        assert code == ExitCode.PASS
+        assert "stale-after-return" in tried
     else:  # the recording is whole, but no other CPU could hold anything
-        assert code == ExitCode.INCONCLUSIVE
-        reasons = directory.read_json(out / "result.json")["reasons"]
-        assert reasons == ["no armed rule was exercised: nothing was checked"]
+        assert tried <= {"break-before-make", "lazy-reactivation"}
     events = Trace(out / "trace").events()
     assert set(events["cpu"].tolist()) == set(range(smp))
 

@@ -86,3 +86,29 @@ def test_churn_leaves_a_holder_with_tables(agent: Agent):
     finally:
         os.kill(holder, signal.SIGKILL)
     assert "hold_pid" not in agent.stats("run churn 1 1 tables=0")
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+@pytest.mark.parametrize("op", range(8))
+def test_a_fault_that_a_change_of_its_vma_meets(agent: Agent, op: int, memory: int):
+    stats = agent.stats(f"run touch 20 1 op={op} memory={memory}")
+    assert stats["iterations"] == 20
+    assert stats["spurious"] == stats["lost"] == 0
+
+
+@pytest.mark.parametrize("by", [0, 1])
+def test_pages_dropped_and_moved(agent: Agent, by: int):
+    stats = agent.stats(f"run drop_move 20 1 by={by}")
+    assert stats["foreign"] == stats["lost"] == 0
+
+
+@pytest.mark.parametrize("options", ["", "tables=1", "stranger=1"])
+def test_pages_taken_from_a_sleeper(agent: Agent, options: str):
+    assert agent.stats(f"run lazy 10 1 {options}")["iterations"] == 10
+
+
+@pytest.mark.parametrize("name", ["direct", "touch"])
+def test_without_a_disk_there_is_nothing_to_do(agent: Agent, name: str):
+    answer = agent.ask(f"run {name} 1 1" + (" memory=2" if name == "touch" else ""))
+    assert answer[-1] == f"done {name} 4"
+    assert f"note {name}: there is no disk for workloads; run with --disk" in answer

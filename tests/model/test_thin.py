@@ -2,15 +2,20 @@
 
 import numpy as np
 
+from shootdown import arch
 from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, readers_own, tally
-from shootdown.model.thin import quiet_calls, repeated_barriers
+from shootdown.model.stream import whole
+from shootdown.model.thin_barriers import needless_barriers
+from shootdown.model.thin_calls import quiet_calls
+from shootdown.model.thin_returns import Returns
 from shootdown.trace.parts import pieces, split
 from shootdown.trace.text import parse
 
 SHIFT = np.uint64(14)
 TLBI = "0 FLUSH id=TLBI_VA a=0x1000 b=0x2000\n"
 DSB, DSB_ST = "0 BARRIER id=DSB a=0xb\n", "0 BARRIER id=DSB a=0xa\n"
+DSB_LOCAL = "0 BARRIER id=DSB a=0x7\n"
 
 
 def dropped(text: str, *, barriers: bool = False) -> list[int]:
@@ -18,7 +23,7 @@ def dropped(text: str, *, barriers: bool = False) -> list[int]:
     events = parse(text)
     everything = np.ones(len(events), np.bool_)
     found = (
-        repeated_barriers(events)
+        needless_barriers(events)
         if barriers
         else quiet_calls(events, everything, SHIFT, ~everything)
     )
@@ -37,15 +42,21 @@ STORE = "0 PTE_WRITE a=0x13000 b=0x50067 d=0x400000 level=1\n"
 INNER = enter(2, 0x80) + leave(2, 0x80)
 
 
-def test_barriers_between_equal_ones():
+def test_barriers_without_an_invalidation_among_them():
     assert dropped(DSB * 4, barriers=True) == [1, 2]
     assert dropped(DSB * 2, barriers=True) == []
-    assert dropped(DSB + DSB_ST + DSB, barriers=True) == []
+    assert dropped(DSB_ST + DSB + DSB_ST + DSB + DSB_ST, barriers=True) == [0, 2, 3]
+    assert dropped("0 BARRIER id=ISB\n" + "0 BARRIER id=DSB a=9\n", barriers=True) == [0, 1]
 
 
-def test_barrier_next_to_an_invalidation_stays():
-    assert dropped(DSB + TLBI + DSB + DSB, barriers=True) == []
-    assert dropped(DSB + DSB + TLBI + DSB, barriers=True) == []
+def test_barriers_next_to_an_invalidation_stay():
+    assert dropped(TLBI + DSB + TLBI + DSB + DSB, barriers=True) == []
+    assert dropped(DSB_ST * 2 + TLBI + DSB_ST + DSB + DSB_ST, barriers=True) == [0, 3]
+
+
+def test_barriers_that_reach_less_do_not_stand_for_others():
+    assert dropped(DSB_LOCAL + DSB + DSB_LOCAL, barriers=True) == []
+    assert dropped(DSB_LOCAL + DSB + DSB + DSB_LOCAL * 3, barriers=True) == [3, 4]
 
 
 def test_calls_within_a_call_that_ends_or_before_user_mode():
@@ -61,6 +72,15 @@ def test_calls_that_somebody_asks_in_or_behind():
     assert dropped(INNER) == []
 
 
+def test_calls_that_end_nothing_since_what_is_above_them():
+    assert dropped(enter(1, 0x90) + INNER + STORE) == [1, 2]
+    assert dropped(enter(1, 0x90) + STORE + INNER + STORE) == [2, 3]
+    assert dropped(enter(1, 0x90) + leave(1, 0x90) + INNER + STORE) == [2, 3]
+    assert dropped("0 RET_USER\n" + INNER + STORE) == [1, 2]
+    assert dropped(enter(1, 0x80) + INNER + STORE) == []
+    assert dropped(enter(1, 0x80 + (1 << 14)) + INNER + STORE) == []
+
+
 def test_what_ends_less_does_not_stand_for_a_call():
     assert dropped(INNER + leave(1, 0x80)) == []
     assert dropped(INNER + leave(1, 0x70)) == []
@@ -71,6 +91,56 @@ def test_what_ends_less_does_not_stand_for_a_call():
 def test_a_call_is_one_function_at_one_stack_pointer():
     assert dropped(enter(2, 0x80) + leave(3, 0x80) + "0 RET_USER\n") == []
     assert dropped(enter(2, 0x80) + leave(2, 0x88) + "0 RET_USER\n") == []
+
+
+def returns(text: str, architecture: str = "x86_64") -> list[int]:
+    """Places of the lines that are left out for a return to user mode."""
+    events = parse(text)
+    quiet = Returns(arch.get(architecture))
+    quiet.begin(whole(events))
+    return np.flatnonzero(quiet.quiet(events, np.ones(len(events), np.bool_))).tolist()
+
+
+BACK = "0 RET_USER\n"
+GETPID = "0 PROBE id=SYSCALL a=39\n0 PROBE_MORE id=SYSCALL\n"
+MUNMAP = "0 PROBE id=SYSCALL a=11\n0 PROBE_MORE id=SYSCALL\n"
+FAULT = "0 PROBE id=FAULT a=0x400000\n0 PTE_WRITE a=0x13000 c=0x50067 d=0x400000 level=1\n"
+
+
+def test_returns_after_faults_and_calls_that_do_nothing():
+    assert returns(BACK + FAULT + BACK + BACK) == [3, 4]
+    assert returns(BACK + GETPID + DSB + BACK) == [1, 2, 4]
+    assert returns(BACK + FAULT + GETPID + BACK) == [3, 4, 5]
+
+
+def test_returns_that_end_something_stay():
+    assert returns(FAULT + BACK) == []
+    assert returns(GETPID + BACK) == []
+    assert returns(BACK + MUNMAP + BACK) == []
+    assert returns(BACK + GETPID.splitlines()[0] + "\n" + BACK) == []
+    assert returns(BACK + GETPID + FAULT + BACK) == []
+    assert returns(BACK + STORE + BACK) == []
+    assert returns(BACK + enter(1, 0x90) + BACK) == []
+
+
+def test_returns_of_a_cpu_that_is_lazy_stay():
+    lazy, busy = "0 WATCH id=IS_LAZY c=1\n", "0 WATCH id=IS_LAZY c=0\n"
+    switching = "0 WATCH id=LOADED_MM c=1\n"
+    assert returns(BACK + lazy + BACK + BACK) == []
+    assert returns(BACK + lazy + busy + BACK + BACK) == [4]
+    assert returns(BACK + switching + BACK + BACK) == []
+
+
+def test_returns_of_a_cpu_that_others_call_lazy_stay():
+    quiet = Returns(arch.get("x86_64"))
+    said = parse(BACK * 3 + "1 WATCH id=IS_LAZY c=1 d=0\n")
+    later = parse(BACK * 3 + "0 WATCH id=IS_LAZY c=0\n0 WATCH id=LOADED_MM c=0x10\n" + BACK * 2)
+    kept = []
+    for events in (said, later):
+        quiet.begin(whole(events))
+        part = events[events["cpu"] == 0]
+        kept.append(np.flatnonzero(quiet.quiet(part, np.ones(len(part), np.bool_))).tolist())
+    assert kept == [[], [6]]
 
 
 def word(cpu: int, old: int, new: int, pc: int = 0x1000) -> str:

@@ -66,6 +66,12 @@ def test_a_file_and_back(tmp_path: Path) -> None:
         ("schema = 1\n[[delay]]\nevent = 'root_load'\nwhen = 'after'", "a delay has no when"),
         ("schema = 1\n[[rank]]\ncpu = 1\nnth = 2", "a rank needs rank"),
         ("schema = 1\n[[rank]]\ncpu = 0\nnth = 0\nrank = 64", "are small"),
+        ("schema = 1\n" + "[[delay]]\nevent = 'root_load'\n" * 2, "one root_load at most"),
+        (
+            "schema = 1\n"
+            + "".join(f"[[rank]]\ncpu = 0\nnth = {n}\nrank = 1\n" for n in range(65)),
+            "changes 64 times at most",
+        ),
         ("schema = 1\n" + "[[rank]]\ncpu = 0\nnth = 3\nrank = 1\n" * 2, "order of arrivals"),
     ],
 )
@@ -99,7 +105,7 @@ def test_what_a_kernel_does_not_have_is_refused(learned: KernelFacts) -> None:
     inside = Delay(event="call", function="tlb_finish_mmu", inside="nobody")
     with pytest.raises(UsageError, match="it is called by"):
         written(Delays((inside,)), learned)
-    many = Delays((Delay(event="root_load"),) * 1025)
+    many = Delays((Delay(event="enter", function="tlb_finish_mmu"),) * 1025)
     with pytest.raises(UsageError, match="too many"):
         written(many, learned)
 

@@ -41,6 +41,16 @@ VIOLATION = Violation(
     after_text="none",
     missing="a TLB invalidation of 0x7f0000001000 on CPU 1 between events 101 and 119",
     count=3,
+    locks=[
+        {
+            "lock": "mmap_lock",
+            "how": "write",
+            "of": "0xffff888004062c00",
+            "task": "mapper/142",
+            "cpu": 0,
+            "since": 99,
+        }
+    ],
 )
 
 PASSED = Result(

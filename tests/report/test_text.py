@@ -41,6 +41,12 @@ def test_violation_is_a_splat_with_its_evidence() -> None:
         assert part in report
 
 
+def test_violation_names_the_locks_and_their_holders() -> None:
+    words = " ".join(text.render(sample.FAILED).split())
+    assert "mmap_lock of 0xffff888004062c00 held to write by mapper/142" in words
+    assert "taken on CPU 0, event 99" in words
+
+
 def test_map_fixed_answer_has_every_figure() -> None:
     report = text.render(sample.PASSED)
     for part in ("2000", "p50 410, p99 2207, max 90210", "closed before return", "1900"):

@@ -280,3 +280,41 @@ def test_result_of_a_run_that_never_began(make: Make) -> None:
     result = checkstage.failed(run, InfraError("the disk is full"))
     assert (result.exit_code, result.verdict) == (3, "error")
     assert results.load(run.result) == replace(result)
+
+
+def test_what_was_seen_is_said(make: Make) -> None:
+    run = make(GOOD)
+    run.symbols.write_text("ffffffff81234000 T zap_present_ptes\nffffffff81240000 T behind\n")
+    result = check(run)
+    assert result.coverage["flush:invlpg"] == 2
+    assert result.coverage["flush:cr3_load"] == 2  # those of the preamble
+    assert result.coverage["pte write:zap_present_ptes"] == 1
+    reportstage.write(run, result)
+    assert "pte write:zap_present_ptes" in run.report.read_text()
+
+
+def test_how_far_a_stopped_guest_ran_on(make: Make, tmp_path: Path) -> None:
+    found = check(make(BAD)).violations[0].seq[-1]
+    last = int(events_of(BAD)["seq"][-1])
+
+    def later(events: Events) -> Events:
+        more = parse("1 RET_USER icount=900\n0 RET_USER icount=800")
+        more["seq"] = last + 1 + np.arange(2)
+        return np.concatenate([events, more])
+
+    (tmp_path / "run").rename(tmp_path / "first")
+    stopped = {"rule": "stale-after-return", "summary": "", "seq": found}
+    run = make(BAD, guest={**DONE, "ended": "stopped", "stopped": stopped}, change=later)
+    result = check(run)
+    assert result.exit_code == 1
+    assert result.stopped == {"seq": found, "events": last + 2 - found, "instructions": 900}
+    reportstage.write(run, result)
+    assert f"ran on for {last + 2 - found} events" in run.report.read_text()
+
+
+def test_stop_that_was_no_violation_is_no_pass(make: Make) -> None:
+    """The complete trace has the last word."""
+    stopped = {"rule": "stale-after-return", "summary": "", "seq": 3}
+    result = check(make(GOOD, guest={**DONE, "ended": "stopped", "stopped": stopped}))
+    assert result.exit_code == 7
+    assert "stopped before its work was done" in result.reasons[0]

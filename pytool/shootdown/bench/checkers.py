@@ -1,7 +1,8 @@
 """How fast both checkers are, and how much memory the fast one takes, on a synthetic trace.
 
 Times are of the processor, so that other work on the machine counts for less; each check runs in
-a process of its own, whose largest resident size is taken from the operating system.
+a process of its own, whose largest resident size is taken from the operating system. The work of
+``calibration`` is done beside each, for machines differ, and one machine from hour to hour.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from shootdown.bench import synthetic
+from shootdown.bench import calibration, synthetic
 from shootdown.bench.ratio import Figure, figure, ratios
 from shootdown.rules.check import check
 from shootdown.rules.feed import FAST, REFERENCE, How
@@ -27,14 +28,23 @@ _TIMES: Final = 3
 def measure(scratch: Path, events: int = LONG) -> dict[str, Figure]:
     """Figures of both checkers; ``events`` is the length of the trace that memory is taken on."""
     short = synthetic.write(scratch / "short", _SHORT)
-    fast = [_apart(scratch / "short", FAST)[0] for _ in range(_TIMES)]
-    reference = [_apart(scratch / "short", REFERENCE)[0] for _ in range(_TIMES)]
+    fast: list[float] = []
+    reference: list[float] = []
+    fixed: list[float] = []
+    for _ in range(_TIMES):
+        fixed.append(calibration.seconds())
+        fast.append(_apart(scratch / "short", FAST)[0])
+        reference.append(_apart(scratch / "short", REFERENCE)[0])
     number = synthetic.write(scratch / "long", events)
     seconds, peak = _apart(scratch / "long", FAST)
     return {
         "checker_events_per_s": figure([short / s for s in fast], "events/s"),
         "reference_events_per_s": figure([short / s for s in reference], "events/s"),
         "reference_over_checker": ratios(reference, fast),
+        "calibration": figure(fixed, "s"),
+        "checker_events_per_calibration": figure(
+            [short * c / s for c, s in zip(fixed, fast, strict=True)], "events"
+        ),
         "checker_events_per_s_long": figure([number / seconds], "events/s"),
         "checker_peak_memory_long": figure([peak], "MiB"),
     }

@@ -77,7 +77,7 @@ def add_mutate(parser: Parser) -> None:
     parser.add_argument(
         "--mutate",
         metavar="NAME",
-        help="change the kernel's text at run time: no-flush, ... (docs/planted.md)",
+        help="change the kernel's text at run time: no-flush, ... (docs/mutations.md)",
     )
 
 

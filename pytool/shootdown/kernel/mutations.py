@@ -50,7 +50,7 @@ def no_flush(facts: KernelFacts) -> list[Patch]:
 _ENDBR64: Final = bytes.fromhex("f30f1efa")
 _RET: Final = b"\xc3"
 _CALL: Final = b"\xe8"
-NOP5: Final = bytes.fromhex("0f1f440000")
+_NOP5: Final = bytes.fromhex("0f1f440000")
 
 
 def _no_flush_x86_64(facts: KernelFacts) -> list[Patch]:
@@ -59,11 +59,11 @@ def _no_flush_x86_64(facts: KernelFacts) -> list[Patch]:
         va += len(_ENDBR64)
     old = facts.image.read(va, 1)
     # ftrace turns the call of __fentry__ into a 5-byte NOP; one byte of either is enough.
-    patched = (NOP5[:1],) if old == _CALL else ()
+    patched = (_NOP5[:1],) if old == _CALL else ()
     return [Patch(va, old, _RET, "flush_tlb_mm_range returns at once", patched)]
 
 
-NOP: Final = bytes.fromhex("1f2003d5")
+_NOP: Final = bytes.fromhex("1f2003d5")
 _SYS_EL1: Final = 0b1101_0101_0000_1000 << 16
 """SYS with op1 = 0, which EL1's TLBI forms have; CRn is 8, or 9 for the nXS forms."""
 GATHER: Final = re.compile(
@@ -85,7 +85,7 @@ def _no_flush_arm64(facts: KernelFacts) -> list[Patch]:
         for va in symbols.all_of(name)
     }
     ranges = {va for start in flush for va in _called(facts, start) if _is_range(facts, va)}
-    patches = [patch for va in sorted(gather | ranges) for patch in tlbis(facts, va)]
+    patches = [patch for va in sorted(gather | ranges) for patch in _tlbis(facts, va)]
     if not patches:
         raise InfraError(
             f"No TLBI was found on the unmap path of {facts.release}; "
@@ -110,13 +110,13 @@ def _called(facts: KernelFacts, va: int) -> list[int]:
     return targets
 
 
-def tlbis(facts: KernelFacts, va: int) -> Iterator[Patch]:
+def _tlbis(facts: KernelFacts, va: int) -> Iterator[Patch]:
     """Every TLBI of the function at ``va``."""
     data = facts.image.read(va, facts.symbols.next_after(va) - va)
     name, _ = facts.symbols.at(va)
     for at in range(0, len(data) - 3, 4):
         if is_tlbi(int.from_bytes(data[at : at + 4], "little")):
-            yield Patch(va + at, data[at : at + 4], NOP, f"no TLBI at {name}+{at:#x}")
+            yield Patch(va + at, data[at : at + 4], _NOP, f"no TLBI at {name}+{at:#x}")
 
 
 _NO_FLUSH: Final[dict[str, Callable[[KernelFacts], list[Patch]]]] = {

@@ -50,6 +50,33 @@ def madvise_no_flush(facts: KernelFacts) -> list[Patch]:
     return without_calls(facts, "tlb_finish_mmu", "zap_page_range_single|do_madvise|vector_madvise")
 
 
+def mremap_no_flush(facts: KernelFacts) -> list[Patch]:
+    """mremap does not flush what it moved (mm/mremap.c, mm/huge_memory.c: move_huge_pmd)."""
+    return _flushing_no_more(facts, "move_(ptes|page_tables|normal_p[mu]d|pgt_entry|huge_p[mu]d)")
+
+
+def cow_no_flush(facts: KernelFacts) -> list[Patch]:
+    """Copy on write, KSM, and unmapping that does not defer do not flush (mm/pgtable-generic.c)."""
+    return _flushing_no_more(facts, "ptep_clear_flush")
+
+
+def split_no_flush(facts: KernelFacts) -> list[Patch]:
+    """A huge page is split without a flush (mm/pgtable-generic.c)."""
+    return _flushing_no_more(facts, "pmdp_invalidate")
+
+
+def collapse_no_flush(facts: KernelFacts) -> list[Patch]:
+    """Pages are made a huge one without a flush of their table (mm/pgtable-generic.c)."""
+    return _flushing_no_more(facts, "pmdp_collapse_flush")
+
+
+def _flushing_no_more(facts: KernelFacts, names: str) -> list[Patch]:
+    found = dropped(facts, _FLUSHERS, functions(facts, names))
+    if facts.arch == "arm64":
+        found += arm64.no_tlbi(facts, functions(facts, names))
+    return needed(facts, found, f"flush in {names}")
+
+
 def nested_no_flush(facts: KernelFacts) -> list[Patch]:
     """Who has found entries clear does not flush for the one who cleared them and has not yet.
 
@@ -100,6 +127,10 @@ _FORK_NO_FLUSH: Final[Mapping[str, Callable[[KernelFacts], list[Patch]]]] = {
 FLUSHES: Final[Mapping[str, Mutation]] = {
     "mprotect-no-flush": mprotect_no_flush,
     "fork-no-flush": fork_no_flush,
+    "mremap-no-flush": mremap_no_flush,
+    "cow-no-flush": cow_no_flush,
+    "split-no-flush": split_no_flush,
+    "collapse-no-flush": collapse_no_flush,
     "madvise-no-flush": _for(x86_64=madvise_no_flush),
     "local-flush": _for(x86_64=x86_64.local_flush, arm64=arm64.local_flush),
     "flush-no-wait": _for(x86_64=x86_64.flush_no_wait, arm64=arm64.flush_no_wait),

@@ -19,6 +19,9 @@ class Listener:
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
 
+    deaf: ClassVar[bool] = False
+    """Whether it hears nothing while it is not armed."""
+
     functions: ClassVar[tuple[Function, ...]] = ()
     """Functions that ``called`` and ``left`` are to tell of, wherever they are entered."""
 
@@ -52,13 +55,21 @@ class Listener:
         """An invalidation has reached a copy."""
 
     def entered(self, call: Call, event: Event) -> None:
-        """A system call began; its arguments are known."""
+        """A system call began; its arguments are known.
+
+        Of calls that are none of ``syscalls.operation`` a check may leave this and ``returned``
+        out where nothing but barriers is recorded in between.
+        """
 
     def returned(self, call: Call, event: Event) -> None:
         """A system call is about to return to user mode."""
 
     def user(self, event: Event) -> None:
-        """A CPU is about to run user code; after ``returned``."""
+        """A CPU is about to run user code; after ``returned``.
+
+        A check may leave it out where the CPU ran user code just before, as it could all the time
+        since, and has taken no entry away meanwhile (``thin_returns``).
+        """
 
     def observed(self, event: Event) -> None:
         """A user access in a declared range (OBS)."""

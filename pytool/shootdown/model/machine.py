@@ -23,11 +23,18 @@ from shootdown.model.speaker import Speaker
 from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event
 from shootdown.model.tasks import Tasks, text
+from shootdown.model.thin import Thin
 from shootdown.model.tlb import Records, Tlb
 from shootdown.model.tlb_arm64 import Arm64Tlb
 from shootdown.model.tlb_x86 import X86Tlb
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
+
+# Members of an Enum are slow to reach (Python before 3.12), and these are asked for at every event.
+_FAULT: Final = int(Probe.FAULT)
+_SWITCH: Final = int(Probe.TASK_SWITCH)
+_SYSCALL: Final = int(Probe.SYSCALL)
+_PGD: Final = int(Watch.MM_PGD)
 
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
@@ -53,7 +60,7 @@ class Machine(Speaker):
         self.sequel = stream.Sequel(stream.whole(stream.NONE))
         """Looks ahead in the events."""
         self._event: Event | None = None
-        self._thin: stream.Thin | None = None
+        self._thin: Thin | None = None
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
@@ -94,17 +101,18 @@ class Machine(Speaker):
         self.tell_begun(events)
         self.feed(stream.whole(events))
 
-    def begin(self, pages: list[int], stack_log2: int, thin: stream.Thin | None = None) -> None:
+    def begin(self, pages: list[int], stack_log2: int, *, thin: bool = False) -> None:
         """Get ready for a trace, when all listeners are there.
 
-        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes,
-        ``thin`` what leaves out more events than ``stream.Selection`` does.
+        ``pages`` as the attribute, ``stack_log2`` the binary logarithm of a kernel stack's bytes;
+        ``thin``: whether to leave out what provably changes nothing (``model.thin``).
         """
         self._hook()
-        self._thin = thin
+        functions = self.functions
+        self._thin = Thin(self.arch, stack_log2, functions) if thin else None
         words = {word for listener in self._listeners for word in listener.words}
-        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, thin)
-        self._loud = self.functions
+        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, self._thin)
+        self._loud = functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
 
@@ -112,6 +120,7 @@ class Machine(Speaker):
         """Take in the next piece of the trace."""
         self.sequel = stream.Sequel(window)
         self.calls.begin(window)
+        self.tasks.count(window.parts)
         handlers = self._handlers
         for event in self._selection.events(window):
             self._event = event
@@ -126,19 +135,9 @@ class Machine(Speaker):
         state = self.tasks.cpu(cpu)
         if state.lazy or state.switching or not self.tlb.loaded(cpu, tag):
             return False
-        return not self._turns_lazy(cpu)
-
-    def _turns_lazy(self, cpu: int) -> bool:
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        now = self._event.seq if self._event else 0
-        event = self.sequel.row(cpu, now)
-        return (
-            event is not None
-            and event["kind"] == Kind.WATCH
-            and event["id"] == Watch.IS_LAZY
-            and bool(event["c"])
-        )
+        return not self.sequel.turns_lazy(cpu, self._event.seq if self._event else 0)
 
     def mm(self, root: int) -> int:
         """VA of the mm_struct that owns the root table; the root's PA when that is not known."""
@@ -177,12 +176,13 @@ class Machine(Speaker):
                 hear(root, event)
             if event.b:
                 self._take_away(root, event)
-        self.space.apply(event)
-        mmu = self.arch.mmu
-        if mmu.valid(event.c, event.level):
-            self._since[event.a] = event.seq
-        if root and mmu.leaf(event.c, event.level):
-            self._install(root, Leaf(event.a, event.d, event.level, event.c), event)
+        self.space.store(event)
+        mmu, new, level = self.arch.mmu, event.c, event.level
+        if not new or not mmu.valid(new, level):
+            return
+        self._since[event.a] = event.seq
+        if root and mmu.leaf(new, level):
+            self._install(root, Leaf(event.a, event.d, level, new), event)
 
     def _take_away(self, root: int, event: Event) -> None:
         mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
@@ -261,7 +261,8 @@ class Machine(Speaker):
 
     def _ended(self, stales: Iterable[Stale], event: Event) -> None:
         for stale in stales:
-            self._tell("ended", stale, event)
+            for hear in self._hooks["ended"]:
+                hear(stale, event)
 
     def _flush(self, event: Event) -> None:
         self.flushes[event.id] += 1
@@ -276,7 +277,7 @@ class Machine(Speaker):
         self._tell("root_loaded", event)
 
     def _probe(self, event: Event) -> None:
-        if event.id == Probe.FAULT:
+        if event.id == _FAULT:
             self._tell("faulted", event)
             self._ended(self.tlb.fault(event), event)
         else:
@@ -284,10 +285,10 @@ class Machine(Speaker):
 
     def _probe_more(self, event: Event) -> None:
         self.tasks.probe_more(event)
-        if event.id == Probe.TASK_SWITCH:
+        if event.id == _SWITCH:
             self.calls.switch(event.cpu, event.c)
         call = self.tasks.cpu(event.cpu).task.call
-        if event.id == Probe.SYSCALL and call is not None:
+        if event.id == _SYSCALL and call is not None:
             self._tell("entered", call, event)
 
     def _enter(self, event: Event) -> None:
@@ -309,7 +310,7 @@ class Machine(Speaker):
         self._tell("user", event)
 
     def _watch(self, event: Event) -> None:
-        if event.id == Watch.MM_PGD and event.c:
+        if event.id == _PGD and event.c:
             self._owned(event)
         else:
             self.tasks.watch(event)

@@ -5,17 +5,21 @@ It is gathered from pieces in any order; what is kept does not grow with the tra
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from shootdown.model import lock_tally
 from shootdown.model.callstack import STACK_LOG2
 from shootdown.model.pagetables import PAGE_SHIFT
-from shootdown.trace.schema import Kind, Mark
+from shootdown.trace.schema import FlushOp, Kind, Mark, RootReg
 from shootdown.trace.types import Events
 
+_SIGN: Final = np.uint64(63)
+_FLUSHES: Final = {int(op): op.name.lower() for op in FlushOp}
 _WIDE: Final = 1 << 14
 _DECLARED: Final = 1 << 20
 """Pages of a range, and of all, that count as declared; guests may declare what they like."""
@@ -33,6 +37,10 @@ class Overview:
     """Events of AUDIT_MISMATCH."""
     own: frozenset[tuple[int, int]] = frozenset()
     """Places that take or leave an mmap_lock as a reader (``locks.decode``)."""
+    writers: Counter[int] = field(default_factory=Counter)
+    """Stores to user tables by the VA of the instruction, as it was linked."""
+    flushes: Counter[str] = field(default_factory=Counter)
+    """Invalidations by kind: ``FlushOp`` in small letters, or ``cr3_load``."""
     _declared: int = 0
 
     def add(self, part: Events) -> None:
@@ -45,6 +53,16 @@ class Overview:
             self.stack_log2 = said or STACK_LOG2
         self.mismatches += int(np.count_nonzero(kind == Kind.AUDIT_MISMATCH))
         self.own |= lock_tally.readers_own(part)
+        self._count(part)
+
+    def _count(self, part: Events) -> None:
+        kind = part["kind"]
+        stores = (kind == Kind.PTE_WRITE) & (part["d"] >> _SIGN == 0)
+        self.writers.update(_counted(part["pc"][stores]))
+        for op, count in _counted(part["id"][kind == Kind.FLUSH]).items():
+            self.flushes[_FLUSHES.get(op, str(op))] += count
+        loads = (kind == Kind.ROOT_LOAD) & (part["id"] == RootReg.CR3) & (part["a"] >> _SIGN == 0)
+        self.flushes.update({"cr3_load": int(np.count_nonzero(loads))})
 
     def _declare(self, marks: Events) -> None:
         for start, size in marks[["b", "c"]].tolist():
@@ -52,3 +70,8 @@ class Overview:
             self._declared += max(end - first, 0)
             if end - first <= _WIDE and self._declared <= _DECLARED:
                 self.pages.update(range(first, end))
+
+
+def _counted(values: npt.NDArray[Any]) -> dict[int, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))

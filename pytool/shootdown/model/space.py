@@ -21,7 +21,7 @@ from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
 _SLOT: Final = 8
-_STORES: Final = (Kind.PTE_WRITE, Kind.TABLE_SLOT)
+_STORES: Final = (int(Kind.PTE_WRITE), int(Kind.TABLE_SLOT))
 
 
 class Leaf(NamedTuple):
@@ -57,7 +57,7 @@ class Space:
     def apply(self, event: Event) -> None:
         """Follow a ROOT_LEARN, TABLE_LINK, TABLE_SLOT, TABLE_UNLINK, ROOT_FORGET or PTE_WRITE."""
         if event.kind in _STORES:
-            self._store(event)
+            self.store(event)
             return
         match event.kind:
             case Kind.ROOT_LEARN:
@@ -69,6 +69,22 @@ class Space:
             case Kind.TABLE_UNLINK | Kind.ROOT_FORGET:
                 self._forget(event.b)
 
+    def store(self, event: Event) -> None:
+        """Follow a PTE_WRITE or TABLE_SLOT."""
+        pa = self._small.table_of(event.a)
+        table = self._tables.get(pa)
+        if table is None:
+            return
+        index, new = (event.a - pa) // _SLOT, event.c
+        old = table.slots.pop(index, 0)
+        if new:
+            table.slots[index] = new
+        if table.level == 1:
+            if old:
+                self._count(old, 1, -1)
+            if new:
+                self._count(new, 1, 1)
+
     def root_of(self, slot: int) -> int:
         """PA of the root table above the slot at a PA, 0 when the table is not known."""
         table = self._tables.get(self._small.table_of(slot))
@@ -78,19 +94,23 @@ class Space:
         """The leaf that translates ``va`` below ``root`` now; None when there is none."""
         pa, table = root, self._tables.get(root)
         while table is not None:
-            index = index_of(va, table.level)
-            entry = table.slots.get(index, 0)
-            if self.mmu.leaf(entry, table.level):
-                first = va & -span_of(table.level)
-                return Leaf(pa + index * _SLOT, first, table.level, entry)
-            pa, table = self._below(entry, table.level)
+            level = table.level
+            index = index_of(va, level)
+            entry = table.slots.get(index)
+            if entry is None:
+                return None
+            if self.mmu.leaf(entry, level):
+                return Leaf(pa + index * _SLOT, va & -span_of(level), level, entry)
+            pa, table = self._below(entry, level)
         return None
 
     def translate(self, root: int, va: int) -> int | None:
         """PA of the page that ``va`` is in now; None when it is not mapped."""
         leaf = self.walk(root, va)
-        if leaf is None:
-            return None
+        return None if leaf is None else self.page(leaf, va)
+
+    def page(self, leaf: Leaf, va: int) -> int:
+        """PA of the page that ``va`` has through a leaf that translates it."""
         return (self.mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE
 
     def unread(self, root: int, va: int) -> bool:
@@ -126,21 +146,6 @@ class Space:
         table = self._tables.get(pa)
         return pa, table if table is not None and table.level == level - 1 else None
 
-    def _store(self, event: Event) -> None:
-        pa = self._small.table_of(event.a)
-        table = self._tables.get(pa)
-        if table is None:
-            return
-        index = (event.a - pa) // _SLOT
-        old = table.slots.pop(index, 0)
-        if event.c:
-            table.slots[index] = event.c
-        if table.level == 1:
-            if old:
-                self._count(old, 1, -1)
-            if event.c:
-                self._count(event.c, 1, 1)
-
     def _forget(self, pa: int) -> None:
         table = self._tables.pop(pa, None)
         if table is not None:
@@ -151,8 +156,9 @@ class Space:
     def _count(self, entry: int, level: int, by: int) -> None:
         if level == 1 and self.mmu.leaf(entry, 1):
             page = self.mmu.target(entry, 1)
-            count = self.mapped.get(page, 0) + by
+            mapped = self.mapped
+            count = mapped.get(page, 0) + by
             if count:
-                self.mapped[page] = count
+                mapped[page] = count
             else:
-                del self.mapped[page]
+                del mapped[page]

@@ -42,7 +42,8 @@ class Speaker:
 
     def _hearers(self, name: str) -> list[Callable[..., None]]:
         silent = getattr(Listener, name)
-        return [getattr(x, name) for x in self._listeners if getattr(type(x), name) is not silent]
+        hearing = (x for x in self._listeners if x.armed or not x.deaf)
+        return [getattr(x, name) for x in hearing if getattr(type(x), name) is not silent]
 
     def _tell(self, hook: str, *args: Any) -> None:
         for hear in self._hooks[hook]:

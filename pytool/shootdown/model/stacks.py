@@ -11,6 +11,7 @@ from shootdown.model.stream import Event, Window
 from shootdown.trace.schema import Kind, Probe
 
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
+_STORE = int(Kind.PTE_WRITE)
 _COLUMNS = ["seq", "kind", "cpu", "id", "a", "c"]
 
 
@@ -36,7 +37,7 @@ class ThinStacks(CallStacks):
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
         event = self._now()
-        if event is None or (event.kind == Kind.PTE_WRITE and event.b):
+        if event is None or (event.kind == _STORE and event.b):
             return super().of(cpu)
         if self._window is not None:
             self._rows, self._window = _rows(self._window), None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -28,8 +29,18 @@ WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
 
 Mask = npt.NDArray[np.bool_]
-Thin = Callable[[Events, Mask], Mask]
-"""Leaves out more of one vCPU's events, which the mask has chosen, and returns what is left."""
+
+
+class Thin(Protocol):
+    """Leaves out more events than a ``Selection`` does."""
+
+    def begin(self, window: Window) -> None:
+        """A piece of the trace is about to be thinned."""
+        ...
+
+    def __call__(self, part: Events, wanted: Mask) -> Mask:
+        """What is left of one vCPU's events, which the mask has chosen."""
+        ...
 
 
 class Trace(Protocol):
@@ -105,6 +116,8 @@ class Selection:
     def events(self, window: Window) -> Iterator[Event]:
         """The chosen events of a piece, in order; the others still count as predecessors."""
         rows, prevs = [], []
+        if self._thin:
+            self._thin.begin(window)
         for cpu, part in window.parts.items():
             at = np.flatnonzero(self._wanted(part))
             rows.append(part[at])
@@ -165,6 +178,7 @@ class Sequel:
         self._window = window
         self._seq = {cpu: np.ascontiguousarray(p["seq"]) for cpu, p in window.parts.items()}
         self._cpus = sorted({*window.parts, *window.ahead})
+        self._turns: dict[int, tuple[list[int], list[int]]] = {}
 
     def next_of(self, cpu: int, seq: int) -> Event | None:
         """The vCPU's first record after ``seq``, if there is one."""
@@ -185,9 +199,33 @@ class Sequel:
         ahead = self._window.ahead.get(cpu, NONE)
         return cast(np.void, ahead[0]) if len(ahead) else None
 
+    def turns_lazy(self, cpu: int, seq: int) -> bool:
+        """Whether the vCPU's first record after ``seq`` says that a CPU is lazy now."""
+        turns = self._turns.get(cpu)
+        if turns is None:
+            turns = self._turns[cpu] = self._all_turns(cpu)
+        starts, ends = turns
+        at = bisect_right(starts, seq)
+        return at > 0 and seq < ends[at - 1]
+
+    def _all_turns(self, cpu: int) -> tuple[list[int], list[int]]:
+        """Numbers of the records before those that say so (0 for none), and of these themselves."""
+        both = [self._window.parts.get(cpu, NONE), self._window.ahead.get(cpu, NONE)]
+        at = np.flatnonzero(np.concatenate([_says_lazy(events) for events in both]))
+        seq = np.concatenate([events["seq"] for events in both])
+        before = seq[at - 1]
+        before[at == 0] = 0
+        return before.tolist(), seq[at].tolist()
+
     def next_of_others(self, cpu: int, seq: int) -> Iterator[Event]:
         """The first record after ``seq`` of every vCPU but ``cpu``."""
         for other in self._cpus:
             event = self.next_of(other, seq) if other != cpu else None
             if event is not None:
                 yield event
+
+
+def _says_lazy(events: Events) -> Mask:
+    mask: Mask = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.IS_LAZY)
+    mask &= events["c"] != 0
+    return mask

@@ -66,6 +66,12 @@ def operation(call: Call | None) -> str:
     return name(call) if name and call else ""
 
 
+def numbers(arch: Arch) -> frozenset[int]:
+    """Numbers of the system calls that may be one of ours."""
+    known = arch.kernel.syscalls
+    return frozenset(known[name] for name in _OPERATIONS if name in known)
+
+
 def area(call: Call) -> tuple[int, int]:
     """The VA range (end exclusive) that the first two arguments name; empty for a call that has no
     such arguments.

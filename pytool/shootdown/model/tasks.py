@@ -11,12 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.trace.schema import Mark, Probe, Watch
+from shootdown.trace.parts import Parts
+from shootdown.trace.schema import Kind, Mark, Probe, Watch
 
-_SWITCHING: Final = 1
+SWITCHING: Final = 1
 """LOADED_MM_SWITCHING (arch/x86/include/asm/tlbflush.h): loaded_mm while CR3 changes."""
+
+
+# Members of an Enum are slow to reach (Python before 3.12), and these are asked for at every event.
+_SYSCALL: Final = int(Probe.SYSCALL)
+_SWITCH: Final = int(Probe.TASK_SWITCH)
+_SWITCH_MM: Final = int(Probe.SWITCH_MM)
+_IS_LAZY: Final = int(Watch.IS_LAZY)
+_LOADED_MM: Final = int(Watch.LOADED_MM)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +61,7 @@ class Cpu:
     @property
     def switching(self) -> bool:
         """Whether it is inside switch_mm, where no user access is possible (E4)."""
-        return self.in_switch or self.loaded_mm == _SWITCHING
+        return self.in_switch or self.loaded_mm == SWITCHING
 
 
 class Tasks:
@@ -77,17 +88,24 @@ class Tasks:
         """Comm and mark names of all tasks seen."""
         return {task.name or task.comm for task in self._tasks.values()}
 
+    def count(self, parts: Parts) -> None:
+        """Count the calls and returns of a piece of the trace."""
+        for part in parts.values():
+            kind = part["kind"]
+            probes = part["id"][kind == Kind.PROBE]
+            self.calls += int(np.count_nonzero(probes == Probe.SYSCALL))
+            self.returns += int(np.count_nonzero(kind == Kind.RET_USER))
+
     def probe(self, event: Event, root: int) -> None:
         """A probe was hit while ``root`` was the CPU's user root table."""
-        match event.id:
-            case Probe.SYSCALL:
-                self._enter(event, root)
-            case Probe.TASK_SWITCH:
-                self._switch(event)
-            case Probe.SWITCH_MM:
-                self.cpu(event.cpu).in_switch = True
-            case _:
-                return
+        if event.id == _SYSCALL:
+            self._enter(event, root)
+        elif event.id == _SWITCH:
+            self._switch(event)
+        elif event.id == _SWITCH_MM:
+            self.cpu(event.cpu).in_switch = True
+        else:
+            return
         self._more[event.cpu] = event
 
     def probe_more(self, event: Event) -> None:
@@ -96,9 +114,9 @@ class Tasks:
         task = self.cpu(event.cpu).task
         if first is None or first.id != event.id:
             return
-        if event.id == Probe.SYSCALL and task.call is not None:
+        if event.id == _SYSCALL and task.call is not None:
             task.call.args += [event.a, event.b, event.c]
-        elif event.id == Probe.TASK_SWITCH:
+        elif event.id == _SWITCH:
             task.comm = text(event.a, event.b)
 
     def root_load(self, event: Event) -> None:
@@ -107,9 +125,9 @@ class Tasks:
 
     def return_to_user(self, event: Event) -> Call | None:
         """The CPU is about to run user code: the call that ends here, if one does."""
-        self.returns += 1
         cpu = self.cpu(event.cpu)
         cpu.in_switch = False
+        self._more.pop(event.cpu, None)
         call, cpu.task.call = cpu.task.call, None
         if call is not None:
             call.end, call.result = event.seq, event.a
@@ -117,9 +135,9 @@ class Tasks:
 
     def watch(self, event: Event) -> None:
         """A watched per-CPU word changed; ``d`` is the number of the CPU it belongs to."""
-        if event.id == Watch.IS_LAZY:
+        if event.id == _IS_LAZY:
             self.cpu(event.d).lazy = bool(event.c)
-        elif event.id == Watch.LOADED_MM:
+        elif event.id == _LOADED_MM:
             self.cpu(event.d).loaded_mm = event.c
 
     def mark(self, event: Event) -> None:
@@ -128,7 +146,6 @@ class Tasks:
             self.cpu(event.cpu).task.name = text(event.a, event.b)
 
     def _enter(self, event: Event, root: int) -> None:
-        self.calls += 1
         task = self.cpu(event.cpu).task
         name = self._names.get(event.a, str(event.a))
         task.call = Call(

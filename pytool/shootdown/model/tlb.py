@@ -161,9 +161,13 @@ class Records:
         ``only`` chooses among the records; ``tables`` adds the table pointers of any address.
         """
         taken: list[Stale] = []
+        whole = start == 0 and end == EVERYWHERE and only is None
         for key in keys:
             book = self._books.get(key)
             if book is None:
+                continue
+            if whole:
+                taken += sorted(self._emptied(key), key=_in_order)
                 continue
             found = set(book.overlapping(start, end))
             if only is not None:
@@ -173,10 +177,18 @@ class Records:
             for stale in found:
                 book.remove(stale)
                 stale.alive = False
-            taken += sorted(found, key=lambda stale: (stale.what.seq, stale.what.va))
+            taken += sorted(found, key=_in_order)
             if not book.pages and not book.wide:
                 del self._books[key]
         return taken
+
+    def _emptied(self, key: tuple[int, int]) -> list[Stale]:
+        """End the life of everything of one CPU and tag."""
+        book = self._books.pop(key)
+        found = [*book.wide, *(stale for page in book.pages.values() for stale in page)]
+        for stale in found:
+            stale.alive = False
+        return found
 
     def drop(self, stales: Iterable[Stale]) -> None:
         """End the life of single records."""
@@ -189,3 +201,7 @@ class Records:
         gone = self.overlapping(root, 0, EVERYWHERE)
         self.drop(gone)
         return gone
+
+
+def _in_order(stale: Stale) -> tuple[int, int]:
+    return stale.what.seq, stale.what.va

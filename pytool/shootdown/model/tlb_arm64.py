@@ -17,6 +17,7 @@ A broadcast TLBI reaches every vCPU: they all are in one inner shareable domain.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from shootdown.model.entries import Stale
 from shootdown.model.stream import Event
@@ -31,6 +32,8 @@ _NOW = 1 << 64
 _ASID_SHIFT = 48
 _ROOT_PA = (1 << 48) - (1 << 12)
 _TWIN = 1
+_DSB, _TTBR0, _TTBR1 = int(BarrierOp.DSB), int(RootReg.TTBR0), int(RootReg.TTBR1)
+_LOCAL, _LEAF = int(Flag.LOCAL), int(Flag.LEAF)
 
 _OF_ASID = frozenset({FlushOp.TLBI_VA, FlushOp.TLBI_RANGE, FlushOp.TLBI_ASID})
 _WHOLE = frozenset({FlushOp.TLBI_ASID, FlushOp.TLBI_ALL})
@@ -38,8 +41,9 @@ _KNOWN = _OF_ASID | _WHOLE | {FlushOp.TLBI_VA_ALL_ASID, FlushOp.TLBI_RANGE_ALL_A
 
 # CRm of DSB: domain in bits 3:2 (0 outer, 1 non-, 2 inner shareable, 3 full system), access types
 # in bits 1:0 (1 loads, 2 stores, 3 both). 0 is a different barrier (SSBB, PSSBB).
-_NON_SHAREABLE = 1
-_STORES, _BOTH = 2, 3
+NON_SHAREABLE: Final = 1
+STORES: Final = 2
+BOTH: Final = 3
 
 
 @dataclass(slots=True)
@@ -95,9 +99,9 @@ class Arm64Tlb:
         """TTBR1 selects the ASID, TTBR0 the root table. Nothing is invalidated."""
         cpu = self._cpu(event.cpu)
         cpu.use(event.seq)
-        if event.id == RootReg.TTBR0:
+        if event.id == _TTBR0:
             cpu.root = event.b
-        elif event.id == RootReg.TTBR1:
+        elif event.id == _TTBR1:
             # Only KPTI's trampoline changes the kernel's root and the ASID's bit 0 together.
             before = event.d & _ROOT_PA
             if before and event.b != before and event.d >> _ASID_SHIFT ^ event.c == _TWIN:
@@ -110,11 +114,11 @@ class Arm64Tlb:
         """A TLBI is noted; it takes effect at the DSB."""
         if event.id in _KNOWN:
             cpu = self._cpu(event.cpu)
-            local = bool(event.flags & Flag.LOCAL)
+            local = bool(event.flags & _LOCAL)
             whole = event.id in _WHOLE or not event.b
             tlbi = _Tlbi(
                 local=local,
-                leaf=bool(event.flags & Flag.LEAF) and not whole,
+                leaf=bool(event.flags & _LEAF) and not whole,
                 asid=event.c if event.id in _OF_ASID else None,
                 start=0 if whole else event.a,
                 end=EVERYWHERE if whole else event.b,
@@ -127,14 +131,14 @@ class Arm64Tlb:
     def barrier(self, event: Event) -> list[Stale]:
         """A DSB makes stores visible, or completes the TLBIs before it, as far as it reaches."""
         domain, types = event.a >> 2 & 3, event.a & 3
-        if event.id != BarrierOp.DSB or types < _STORES:
+        if event.id != _DSB or types < STORES:
             return []
         cpu = self._cpu(event.cpu)
-        wide = domain != _NON_SHAREABLE
+        wide = domain != NON_SHAREABLE
         cpu.published_here = event.seq
         if wide:
             cpu.published = event.seq
-        if types != _BOTH:
+        if types != BOTH:
             return []
         done = [t for t in cpu.pending if t.local or wide]
         cpu.pending = [t for t in cpu.pending if not (t.local or wide)]

@@ -15,6 +15,7 @@ from shootdown.model.tlb import EVERYWHERE, Records
 from shootdown.trace.schema import FlushOp, RootReg
 
 _NO_FLUSH = 1 << 63
+_CR3, _INVLPG, _CR4 = int(RootReg.CR3), int(FlushOp.INVLPG), int(FlushOp.CR4_WRITE)
 
 
 class X86Tlb:
@@ -28,7 +29,7 @@ class X86Tlb:
 
     def root_load(self, event: Event) -> list[Stale]:
         """CR3: all non-global entries go, unless bit 63 was set in the source (SDM 4.10.4.1)."""
-        if event.id != RootReg.CR3:
+        if event.id != _CR3:
             return []
         self._root[event.cpu] = event.b
         return [] if event.a & _NO_FLUSH else self._all(event)
@@ -41,10 +42,10 @@ class X86Tlb:
         correspond." A write of CR4 that changes PGE empties the CPU. INVPCID and INVLPGB do not
         exist under TCG; they remove nothing here, and the coverage counts them.
         """
-        if event.id == FlushOp.INVLPG:
+        if event.id == _INVLPG:
             keys = self._records.of(cpu=event.cpu)
             return self._records.take(keys, event.a, event.b or EVERYWHERE, tables=True)
-        return self._all(event) if event.id == FlushOp.CR4_WRITE else []
+        return self._all(event) if event.id == _CR4 else []
 
     def barrier(self, event: Event) -> list[Stale]:
         """Nothing waits for a barrier."""

@@ -40,6 +40,7 @@ class VmaMap:
         self._all: dict[int, Vma] = {}
         self._of_mm: dict[int, dict[int, Vma]] = {}
         self._last: dict[int, Vma] = {}
+        """By mm, what was found last, if all of its range is its own."""
 
     def tell(self, event: Event) -> None:
         """A WATCH or WATCH_INIT of one of ``WORDS``."""
@@ -87,6 +88,11 @@ class VmaMap:
             key=lambda vma: vma.written,
             default=None,
         )
-        if found is not None:
+        if found is not None and not any(_hides(vma, found) for vma in mine):
             self._last[mm] = found
         return found
+
+
+def _hides(vma: Vma, other: Vma) -> bool:
+    """Whether some of the other's range is rather this one's."""
+    return vma.written > other.written and vma.start < other.end and other.start < vma.end

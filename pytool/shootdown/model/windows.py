@@ -171,7 +171,10 @@ class WindowMeter(Listener):
                 self._classify(total, window)
 
     def _of(self, name: str) -> Windows:
-        return self.windows.setdefault(name, Windows(name))
+        found = self.windows.get(name)
+        if found is None:
+            found = self.windows[name] = Windows(name)
+        return found
 
     def _forget(self, stale: Stale) -> _Open | None:
         window = self._open.pop(stale, None)

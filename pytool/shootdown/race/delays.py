@@ -7,6 +7,7 @@ plugin.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -110,7 +111,10 @@ class Rank:
 
 @dataclass(frozen=True)
 class Delays:
-    """All delays of one run. Raises UsageError for ranks that are not in order."""
+    """All delays of one run; of several that fit a change of an entry the first one counts.
+
+    Raises UsageError for ranks that are not in order, and for two delays of one place.
+    """
 
     delays: tuple[Delay, ...] = ()
     ranks: tuple[Rank, ...] = ()
@@ -120,13 +124,15 @@ class Delays:
     def __post_init__(self) -> None:
         last: dict[int, int] = {}
         for rank in self.ranks:
-            if (
-                rank.nth <= last.get(rank.cpu, -1)
-                or rank.cpu < 0
-                or not 0 <= rank.rank < _MOST_RANKS
-            ):
+            small = 0 <= rank.rank < _MOST_RANKS and 0 <= rank.cpu < _MOST_RANKS
+            if not small or not last.get(rank.cpu, -1) < rank.nth < 1 << 64:
                 raise UsageError(f"ranks come in the order of arrivals, and are small: {rank}")
             last[rank.cpu] = rank.nth
+        counts = Counter(rank.cpu for rank in self.ranks)
+        if counts and max(counts.values()) > _MOST_RANKS:
+            raise UsageError(f"the rank of a vCPU changes {_MOST_RANKS} times at most")
+        if sum(delay.event == "root_load" for delay in self.delays) > 1:
+            raise UsageError("there is one root_load at most: all are the same place")
 
 
 def lines(plan: Delays, facts: KernelFacts, spec: Spec, seed: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ Every race compares the data: workload `direct` counts as `lost` what is not whe
 from __future__ import annotations
 
 from shootdown.race import Script, race
-from shootdown.race.places import GUP, SUBMIT
+from shootdown.race.places import GUP, LONG, SUBMIT
 
 READ, WRITE, FIXED_READ, FIXED_WRITE, UNDER_MAPPING, UNSHARE = range(6)
 DISK = 16
@@ -23,16 +23,16 @@ QUEUED = "nvme_queue_rq|nvme_queue_rqs"
 
 
 def _options(op: int) -> str:
-    return f"op={op},patience=200000"
+    return f"op={op},patience=5000000"
 
 
 def _fork_during_io(r: Script) -> None:
     # On x86-64 fork waits for the CPU that is held to flush; it gets its chance between the
     # holds. And so does the store that copies the page, after the second one: the child
     # ends when it has waited for that store as long as it could.
-    with r.hold(at=r.thread("io").enters(SUBMIT)):
+    with r.hold(at=r.thread("io").enters(SUBMIT), bound_ms=LONG):
         r.run_until(r.thread("mapper").flush(within="fork"))
-    with r.hold(at=r.thread("io").enters(QUEUED)):
+    with r.hold(at=r.thread("io").enters(QUEUED), bound_ms=LONG):
         r.run_until(r.thread("mapper").enters("exit_group"))  # the child
 
 
@@ -53,15 +53,15 @@ def fork_during_write(r: Script) -> None:
 
 @race(workload="direct", smp=4, options=_options(FIXED_READ), disk=DISK)
 def fork_during_pin_to_read(r: Script) -> None:
-    """fork while io_uring pins a fixed buffer; then a read into it must reach the parent."""
-    with r.hold(at=r.thread("io").enters(GUP)):
-        r.run_until(r.thread("writer").store("window"))
+    """io_uring pins a fixed buffer right behind a fork; a read into it must reach the parent."""
+    with r.hold(at=r.thread("io").enters(GUP), bound_ms=LONG):
+        r.run_until(r.thread("mapper").flush(within="fork"))
 
 
 @race(workload="direct", smp=4, options=_options(FIXED_WRITE), disk=DISK)
 def fork_before_fixed_write(r: Script) -> None:
     """fork and a store with a buffer pinned; a write from it must be what the parent has stored."""
-    with r.hold(at=r.thread("io").enters(SUBMIT)):
+    with r.hold(at=r.thread("io").enters(SUBMIT), bound_ms=LONG):
         r.run_until(r.thread("writer").store("window"))
 
 
@@ -72,7 +72,7 @@ def fault_under_direct_write(r: Script) -> None:
     The cache is invalidated before (`kiocb_invalidate_pages`), and must be again after
     (`kiocb_invalidate_post_direct_write`): else the mapping shows the old bytes for ever.
     """
-    with r.hold(at=r.thread("io").enters(SUBMIT)):
+    with r.hold(at=r.thread("io").enters(SUBMIT), bound_ms=LONG):
         r.run_until(r.thread("writer").load("window", nth=3))
 
 
@@ -83,5 +83,5 @@ def store_during_unshare(r: Script) -> None:
     Whoever comes second must find the other's page: a pinned page that is not the one mapped
     would be written from, or read into, in vain.
     """
-    with r.hold(at=r.thread("io").enters(GUP)):
+    with r.hold(at=r.thread("io").enters(GUP), bound_ms=LONG):
         r.pause(20)

@@ -20,7 +20,7 @@ from shootdown.race import Script, race
 from shootdown.race.places import LONG
 from shootdown.race.points import Point
 
-PATIENCE = "patience=200000"
+PATIENCE = "patience=5000000"
 
 
 def _before_flush(r: Script, flush: Point, call: str, infeasible: tuple[str, ...] = ()) -> None:

@@ -16,7 +16,7 @@ SWAP = 64
 
 
 def _options(op: int) -> str:
-    return f"op={op},patience=200000"
+    return f"op={op},patience=5000000"
 
 
 @race(workload="pageout", smp=4, options=_options(MPROTECT), swap=SWAP)

@@ -18,7 +18,7 @@ from shootdown.race import Script, race
 from shootdown.race.places import FAULT, FAULT_AROUND, LONG, MMAP_LOCK, SLOW, VMA_WAIT
 
 EVENTS = "default,vmas,vma_locks,faults,functions"
-PATIENCE = "patience=200000"
+PATIENCE = "patience=5000000"
 OPS = {
     name: number
     for number, name in enumerate(

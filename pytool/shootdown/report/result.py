@@ -197,7 +197,8 @@ class Result:
     )
     windows: list[Windows] = field(default_factory=list)
     coverage: dict[str, int] = field(default_factory=dict)
-    """How often each thing that could have happened did: flush forms, lock transitions."""
+    """How often each thing that could have happened did: ``flush:KIND``, ``pte write:FUNCTION``
+    (stores to user tables), ``lock:MOVE``, ``call:OPERATION`` and others."""
     policy: str = "wilcox"
     mutate: str = ""
     reproduce: str = ""

@@ -7,7 +7,7 @@ comes back, or its address space goes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -63,11 +63,12 @@ class Aftermath:
             for number in self._observed(what.va, what.end):
                 va = number << PAGE_SHIFT
                 memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
-                gone = Gone(what, call, operation)
-                if self._machine.space.translate(what.root, va) != what.page(va):
-                    memory.elsewhere[what.page(va)] = gone
-                elif self._lost_write(what, va):
-                    memory.read_only[what.page(va)] = gone
+                gone, pa = Gone(what, call, operation), what.page(va)
+                now = self._machine.space.walk(what.root, va)
+                if now is None or self._machine.space.page(now, va) != pa:
+                    memory.elsewhere[pa] = gone
+                elif self._lost_write(what, now):
+                    memory.read_only[pa] = gone
 
     def installed(self, root: int, leaf: Leaf) -> None:
         """Forget what the leaf makes good again."""
@@ -115,13 +116,9 @@ class Aftermath:
             return None
         return gone
 
-    def _lost_write(self, what: Superseded, va: int) -> bool:
-        mmu, now = self._machine.arch.mmu, self._machine.space.walk(what.root, va)
-        return (
-            now is not None
-            and mmu.writable(what.old, what.level)
-            and not mmu.writable(now.entry, now.level)
-        )
+    def _lost_write(self, what: Superseded, now: Leaf) -> bool:
+        mmu = self._machine.arch.mmu
+        return mmu.writable(what.old, what.level) and not mmu.writable(now.entry, now.level)
 
     def _in_doubt(self, event: Event) -> bool:
         root = self._machine.tlb.root(event.cpu)
@@ -130,10 +127,8 @@ class Aftermath:
             for record in self._machine.sequel.next_of_others(event.cpu, event.seq)
         )
 
-    def _observed(self, start: int, end: int) -> Iterator[int]:
+    def _observed(self, start: int, end: int) -> list[int]:
         """Numbers of the pages that matter in ``start``..``end`` (VA, exclusive)."""
         pages = self._machine.pages
-        for number in pages[bisect_left(pages, start >> PAGE_SHIFT) :]:
-            if number << PAGE_SHIFT >= end:
-                return
-            yield number
+        first = bisect_left(pages, start >> PAGE_SHIFT)
+        return pages[first : bisect_left(pages, end + PAGE_SIZE - 1 >> PAGE_SHIFT, first)]

@@ -171,6 +171,8 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         )
 
     def _over(self, what: Superseded, stales: Sequence[Stale]) -> None:
+        if not self._aliases:
+            return
         first, end = what.va >> PAGE_SHIFT, what.end >> PAGE_SHIFT
         for root, number in [key for key in self._aliases if key[0] == what.root]:
             if first <= number < end:

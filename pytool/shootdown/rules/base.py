@@ -14,6 +14,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.rules.scene import Scene
 from shootdown.trace.schema import Kind as Schema
+from shootdown.trace.types import Events
 
 Kind: TypeAlias = Literal["may", "witness"]
 """A CPU may still hold what it must not, or it was seen using it."""
@@ -143,6 +144,14 @@ class Rule(Listener):
             note=self._idle or self._note(),
         )
 
+    def stands(self, events: Events) -> bool:
+        """Whether ``begun`` would have changed nothing; for rules that judge without it, too.
+
+        ``events`` are what it would have been told, now that the trace is over. Where this is
+        true, ``coverage`` is as if it had been told.
+        """
+        return False
+
     def _note(self) -> str:
         """What a report says beside the figures of an armed rule."""
         return ""
@@ -264,7 +273,10 @@ class Rule(Listener):
         return self._described[mark] <= _KEPT
 
     def _figures(self) -> Figures:
-        return self._phases.setdefault(self.machine.phase, Figures())
+        found = self._phases.get(self.machine.phase)
+        if found is None:
+            found = self._phases[self.machine.phase] = Figures()
+        return found
 
 
 def fingerprint(rule: str, kind: Kind, arch: str, operation: str, what: Superseded) -> str:

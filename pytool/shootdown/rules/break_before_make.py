@@ -27,6 +27,7 @@ class BreakBeforeMake(Rule):
     id: ClassVar = "break-before-make"
     title: ClassVar = "A live translation is broken, flushed, and only then replaced"
     archs: ClassVar = ("arm64",)
+    deaf: ClassVar = True
     text: ClassVar = """\
 When an entry becomes valid, no CPU may still hold another entry for the same address that differs
 from it in output address, size, contiguity, memory type or shareability, or that is not global
@@ -57,13 +58,11 @@ takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """Remember what was there, to know a replacement when it comes."""
-        if self.armed and stales and not what.is_table:
+        if stales and not what.is_table:
             self._last.setdefault(what.root, {})[what.va] = (what.old, what.level)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Whether what was there before has gone from every TLB."""
-        if not self.armed:
-            return
         before = self._last.get(root, _NOTHING).pop(leaf.va, None)
         if before and self._clash(*before, leaf):
             self.exercised()

@@ -38,7 +38,7 @@ def check(
     known, scene = feed.survey(machine.arch.name, chosen)
     panel = Panel(machine, chosen, lambda rule: rule.idle(scene))
     locks = feed.run(machine, known)
-    return with_locks(panel.report(locks, known.mismatches), feed)
+    return with_locks(panel.report(locks, known), feed)
 
 
 def policy_of(name: str) -> Policy:

@@ -39,6 +39,7 @@ class DeadVmaInstall(Rule):
     archs: ClassVar = ("x86_64", "arm64")
     history: ClassVar = installs.KINDS
     needs: ClassVar = (Kind.PTE_WRITE, Kind.WATCH, Kind.RET_USER)
+    deaf: ClassVar = True
     text: ClassVar = """\
 When handle_mm_fault(), called for a page fault or by GUP, makes a leaf entry of the VMA's mm valid,
 or gives one more rights, then at the store

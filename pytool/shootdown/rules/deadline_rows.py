@@ -265,9 +265,10 @@ before
 
 {_LIST}
 
-Elsewhere: D1 is the rule `free-before-flush`; D2 is `table-free-before-flush`, and the table
-`table_frees` tells of software walkers; what D11 owes to the mprotect or munmap that comes next is
-judged by `stale-after-return`; D20 is about kernel addresses, which no rule here is about (E13).
+Elsewhere: D1 is the rule `free-before-flush`; D2 is `table-free-before-flush`, and
+`table-freed-under-walker` for software walkers; what D11 owes to the mprotect or munmap that comes
+next is judged by `stale-after-return`; D20 is about kernel addresses, which no rule here is about
+(E13).
 
 Which row an entry comes under follows from the functions that its store was inside of, so the group
 `functions` is needed. With `ptl` the releases of page-table locks are seen (D7 to D9, D13, D14),

@@ -23,7 +23,6 @@ from shootdown.model.lock_tally import LockTally, Tally, tally
 from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
-from shootdown.model.thin import Thin
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
@@ -66,15 +65,14 @@ class Feed:
 
     def run(self, machine: Machine, known: Overview) -> Tally:
         """Feed the machine, all of whose listeners are there; returns what the locks did."""
-        thin = Thin(known.stack_log2, machine.functions) if self._how.fast else None
-        machine.begin(sorted(known.pages), known.stack_log2, thin)
+        machine.begin(sorted(known.pages), known.stack_log2, thin=self._how.fast)
         if not self._how.fast:
             events = self._trace.events()
             machine.tell_begun(events)
             machine.feed(whole(events))
             return tally(locks.transitions(events))
         if machine.history:
-            machine.tell_begun(self._of_kinds(sorted(machine.history)))
+            machine.tell_begun(self.of_kinds(sorted(machine.history)))
         counter = LockTally(known.own)
         with _few_collections():
             for window in windows(self._pieces(), self._parts):
@@ -95,7 +93,8 @@ class Feed:
             if isinstance(self._trace, Files):
                 self._trace.release()
 
-    def _of_kinds(self, kinds: list[int]) -> Events:
+    def of_kinds(self, kinds: list[int]) -> Events:
+        """All events of some kinds, in the order of ``seq``, in memory."""
         return self.chosen(lambda part: np.isin(part["kind"], kinds))
 
     def chosen(self, wanted: Callable[[Events], Mask]) -> Events:

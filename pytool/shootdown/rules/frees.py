@@ -23,12 +23,13 @@ class FreedFrames(Rule):
     """Keeps the living stale copies by the frames that they lead to."""
 
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
+    deaf: ClassVar = True
     tables: ClassVar[bool]
     """Whether the frames are those of page tables, else those of user memory."""
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
-        self._small: dict[int, list[Stale]] = {}
+        self._small: dict[int, dict[Stale, None]] = {}
         self._wide: list[Stale] = []
         self._shared: set[int] = set()
         """Frames that another CPU's TLB may have led to when their entry was taken away."""
@@ -46,7 +47,7 @@ class FreedFrames(Rule):
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """Note the copies, under the frames they lead to."""
-        if not self.armed or what.is_table is not self.tables:
+        if what.is_table is not self.tables:
             return
         others = any(stale.cpu != what.cpu for stale in stales)
         for stale in stales:
@@ -72,8 +73,6 @@ class FreedFrames(Rule):
 
     def freed(self, event: Event) -> None:
         """Whether anything still leads to the frames that are freed."""
-        if not self.armed:
-            return
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
         if self._take_shared(first, end):
             self.exercised()
@@ -125,21 +124,21 @@ class FreedFrames(Rule):
         if self._is_wide(stale):
             self._wide.append(stale)
         else:
-            self._small.setdefault(stale.what.target >> PAGE_SHIFT, []).append(stale)
+            self._small.setdefault(stale.what.target >> PAGE_SHIFT, {})[stale] = None
 
     def _drop(self, stale: Stale) -> None:
-        if not self.armed or stale.what.is_table is not self.tables:
+        if stale.what.is_table is not self.tables:
             return
         if self._is_wide(stale):
             if stale in self._wide:
                 self._wide.remove(stale)
             return
         frame = stale.what.target >> PAGE_SHIFT
-        kept = [one for one in self._small.get(frame, ()) if one is not stale]
-        if kept:
-            self._small[frame] = kept
-        else:
-            self._small.pop(frame, None)
+        kept = self._small.get(frame)
+        if kept is not None:
+            kept.pop(stale, None)
+            if not kept:
+                del self._small[frame]
 
     def _is_wide(self, stale: Stale) -> bool:
         return not self.tables and stale.what.level > 1

@@ -6,7 +6,8 @@ is kept. What else a check knows beforehand is not known yet, so
 * rules are armed as if the trace had all that any could need. Those that it turns out to lack
   something for have found nothing, and are reported as not armed;
 * what the locks did is counted when the trace is complete: that takes hardly any time;
-* rules that look at the whole trace beforehand (``Listener.begun``) are judged when it is complete;
+* rules that look at the whole trace beforehand (``Listener.begun``) are judged when it is complete,
+  but those that can tell then whether it would have made a difference (``Rule.stands``);
 * pages count as watched from their declaration or first access on. What an earlier system call
   took away from one of them was not remembered then (``_Gaps``);
 * a vCPU that is silent for long is not waited for. Its next record is assumed not to say that
@@ -34,7 +35,6 @@ from shootdown.model.overview import Overview
 from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.stream import NONE, Trace, Window
 from shootdown.model.syscalls import area, operation
-from shootdown.model.thin import Thin
 from shootdown.rules.base import Rule, RuleReport, Violation
 from shootdown.rules.check import check, policy_of
 from shootdown.rules.feed import Feed
@@ -44,6 +44,7 @@ from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 
+AHEAD: Final = "what came to pass beforehand matters"
 LATE: Final = "judged when the trace is complete"
 _REMEMBERED: Final = 1 << 20
 """Pages taken away that are told from others."""
@@ -112,8 +113,8 @@ class LiveCheck:
         """The report, once everything was fed; ``trace`` is the same, complete."""
         if self._begun_with is None:
             self._doubt("recording never began")
-        late = [rule.id for rule in RULES if looks_ahead(rule) and not rule.idle(self._scene)]
-        if late:
+        armed = [rule for rule in RULES if not rule.idle(self._scene)]
+        if late := [rule.id for rule in armed if looks_ahead(rule)]:
             self._doubt(f"{', '.join(late)}: {LATE}")
         if self._begun_with != self._known.stack_log2:
             self._doubt("the size of stacks was not known from the beginning")
@@ -126,7 +127,7 @@ class LiveCheck:
     def _begin(self) -> None:
         log2 = self._known.stack_log2
         self._begun_with = log2
-        self._machine.begin(sorted(self._known.pages), log2, Thin(log2))
+        self._machine.begin(sorted(self._known.pages), log2, thin=True)
 
     def _look_back(self, window: Window) -> None:
         """Whether the records of silent vCPUs, now that they are there, are as was assumed."""
@@ -150,17 +151,27 @@ class LiveCheck:
         return self._told.get(report.id, 0)
 
     def _report(self, trace: Trace) -> CheckReport | None:
-        """None when a rule that cannot judge such a trace has found something nevertheless."""
-        feed = Feed(trace)
-        report = self._panel.report(feed.locks(self._known), self._known.mismatches)
-        rules: dict[str, RuleReport] = {}
-        for rule, judged in zip(RULES, self._panel.rules, strict=True):
-            idle, found = rule.idle(self._scene), report.rules[rule.id]
-            if idle and judged.armed and (found.exercised or found.violations):
-                self._doubt(f"{rule.id} is not armed: {idle}")
-                return None
-            rules[rule.id] = replace(found, armed=not idle, note=idle or found.note)
-        return with_locks(replace(report, rules=rules), feed)
+        """None when it would have mattered to know the trace beforehand."""
+        feed, idle = Feed(trace), {rule.id: rule.idle(self._scene) for rule in RULES}
+        mine = [rule for rule in self._panel.rules if rule.armed]
+        for rule in (rule for rule in mine if not idle[rule.id] and _may_stand(type(rule))):
+            if not rule.stands(feed.of_kinds(sorted(rule.history))):
+                self._doubt(f"{rule.id}: {AHEAD}")
+        report = self._panel.report(feed.locks(self._known), self._known)
+        rules, coverage = dict(report.rules), dict(report.coverage)
+        for name, why in idle.items():
+            rules[name] = replace(rules[name], armed=not why, note=why or rules[name].note)
+        for rule in mine:
+            if why := idle[rule.id]:
+                if rules[rule.id].exercised or rules[rule.id].violations:
+                    self._doubt(f"{rule.id} is not armed: {why}")
+                coverage = {key: n for key, n in coverage.items() if key not in rule.coverage()}
+                coverage |= type(rule)(self._machine, idle=why).coverage()
+        return (
+            None
+            if self.doubt
+            else with_locks(replace(report, rules=rules, coverage=coverage), feed)
+        )
 
 
 class _Gaps(Listener):
@@ -207,8 +218,12 @@ class _Gaps(Listener):
 
 
 def looks_ahead(rule: type[Rule]) -> bool:
-    """Whether the rule wants to see the trace beforehand."""
-    return rule.begun is not Listener.begun
+    """Whether the rule has to see the trace beforehand."""
+    return rule.begun is not Listener.begun and not _may_stand(rule)
+
+
+def _may_stand(rule: type[Rule]) -> bool:
+    return rule.stands is not Rule.stands
 
 
 def _everything(arch: str, policy: Policy) -> Scene:

@@ -13,6 +13,7 @@ from shootdown.model.lock_tally import Tally
 from shootdown.model.locks import Move
 from shootdown.model.machine import Machine
 from shootdown.model.observers import Observers
+from shootdown.model.overview import Overview
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation, promise
 from shootdown.model.windows import WindowMeter, Windows
@@ -31,7 +32,6 @@ from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.rules.table_freed_under_walker import TableFreedUnderWalker
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
-from shootdown.trace.schema import FlushOp
 
 RULES: Final[tuple[type[Rule], ...]] = (
     StaleAfterReturn,
@@ -68,6 +68,8 @@ class CheckReport:
     """What became of the mmap_locks."""
     coverage: dict[str, int]
     """How often each thing occurred: ``flush:*``, ``call:*``, ``lock:*`` and others."""
+    writers: dict[int, int]
+    """Stores to user tables by the VA of the instruction, as it was linked."""
     tasks: tuple[str, ...]
     """Names of tasks that ran."""
 
@@ -99,11 +101,8 @@ class Panel:
         for listener in (*self.rules, self._meter, self.observers, self._calls):
             machine.listen(listener)
 
-    def report(self, locks: Tally, mismatches: int) -> CheckReport:
-        """What they say of a trace that is over.
-
-        ``mismatches``: how often memory disagreed with the shadow.
-        """
+    def report(self, locks: Tally, known: Overview) -> CheckReport:
+        """What they say of a trace that is over; ``known`` is all of it, seen at once."""
         self._meter.finish()
         windows, machine = self._meter.windows, self.machine
         reports = {rule.id: rule.report() for rule in self.rules}
@@ -118,7 +117,8 @@ class Panel:
                 for name, threads in self.observers.seen.items()
             },
             locks=locks,
-            coverage=_coverage(machine, self._calls, locks, mismatches) | of_rules(self.rules),
+            coverage=_coverage(machine, self._calls, locks, known) | of_rules(self.rules),
+            writers=dict(sorted(known.writers.items())),
             tasks=tuple(sorted(machine.tasks.named())),
         )
 
@@ -151,18 +151,19 @@ def _loud_first(name: str) -> tuple[bool, str]:
     return name != "mmap(MAP_FIXED)", name
 
 
-def _coverage(machine: Machine, calls: _Calls, history: Tally, mismatches: int) -> dict[str, int]:
-    names = {int(op): op.name.lower() for op in FlushOp}
+def _coverage(machine: Machine, calls: _Calls, history: Tally, known: Overview) -> dict[str, int]:
     found: Counter[str] = Counter(calls.counts)
+    for kind, count in known.flushes.items():
+        if count:
+            found[f"flush:{kind}"] += count
     for op, count in machine.flushes.items():
-        found[f"flush:{names.get(op, op)}"] += count
         if op not in machine.tlb.modelled:
             found["flush:not modelled"] += count
     for move, count in history.moves.items():
         found[f"lock:{move.value}"] += count
     found["lock:strange"] = found.pop(f"lock:{Move.STRANGE.value}", 0)
     found["lock:broken chain"] = history.breaks
-    found["audit mismatch"] = mismatches
+    found["audit mismatch"] = known.mismatches
     found["system calls"] = machine.tasks.calls
     found["returns to user"] = machine.tasks.returns
     return dict(sorted(found.items()))

@@ -22,6 +22,8 @@ _FORK: Final = Function.copy_page_range
 _KSM: Final = {
     *(Function.try_to_merge_one_page, Function.write_protect_page, Function.replace_page),
 }
+_QUESTIONS: Final = 1 << 18
+"""How many are remembered."""
 _COPY: Final = "a copy for the child, and the parent's entry as it was"
 _BACK: Final = "the entry put back as it was"
 _SEQ: Final = "write_protect_seq of the mm made odd"
@@ -81,6 +83,9 @@ Not judged:
         """By slot: the entry that KSM has cleared, and when."""
         self._lenient: dict[int, tuple[int, Hold]] = {}
         """By slot: an entry that fork has write-protected although there was a plain reference."""
+        self._asked: dict[int, list[int]] = {}
+        """By frame, at which stores its references were looked for when none were known."""
+        self._questions = 0
         self._told: Counter[str] = Counter()
         self._by: Counter[str] = Counter()
 
@@ -95,6 +100,20 @@ Not judged:
         """Find out what was pinned when."""
         if self.armed:
             self._held = pinned.read(events, self.machine.kernel)
+
+    def stands(self, events: Events) -> bool:
+        """Nothing was pinned, and no entry that fork narrowed had a plain reference then."""
+        self._held = pinned.read(events, self.machine.kernel)
+        return (
+            not self._held.pins
+            and self._questions <= _QUESTIONS
+            and not any(
+                hold.seq < at < hold.end
+                for frame, holds in self._held.gets.items()
+                for hold in holds
+                for at in self._asked.get(frame, ())
+            )
+        )
 
     def coverage(self) -> dict[str, int]:
         """How many pins there were, and what became of plain references."""
@@ -189,11 +208,20 @@ Not judged:
         self, holds: dict[int, list[Hold]], entry: int, event: Event, before: int = 0
     ) -> list[Hold]:
         """Of the frames that ``entry`` maps, those that began before a number, or the store."""
-        if not holds:
-            return []
         first = self.machine.arch.mmu.target(entry, event.level) >> PAGE_SHIFT
         frames = span_of(event.level) >> PAGE_SHIFT
+        if not holds:
+            if holds is self._held.gets:
+                self._ask(first, frames, event.seq)
+            return []
         return held(holds, first, frames, before or event.seq, event.seq)
+
+    def _ask(self, first: int, frames: int, at: int) -> None:
+        """Remember a question that was answered without knowing."""
+        self._questions += frames
+        if self._questions <= _QUESTIONS:
+            for frame in range(first, first + frames):
+                self._asked.setdefault(frame, []).append(at)
 
     def _report(
         self,

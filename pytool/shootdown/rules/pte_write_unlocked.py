@@ -23,6 +23,7 @@ class PteWriteUnlocked(Rule):
     id: ClassVar = "pte-write-unlocked"
     title: ClassVar = "User leaf entries change under the page-table lock"
     archs: ClassVar = ("x86_64", "arm64")
+    deaf: ClassVar = True
     text: ClassVar = """\
 A store that makes, changes or removes a user leaf entry is made by a CPU that holds the lock of the
 table the entry is in, or `mm->page_table_lock` of its address space: tables above level 2 have no
@@ -71,8 +72,6 @@ nobody else can reach the range.
 
     def stored(self, root: int, event: Event) -> None:
         """Look at who holds the lock."""
-        if not self.armed:
-            return
         mmu, level = self.machine.arch.mmu, event.level
         if not (mmu.leaf(event.b, level) or mmu.leaf(event.c, level)):
             return

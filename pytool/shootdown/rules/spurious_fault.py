@@ -28,6 +28,7 @@ class SpuriousFault(Rule):
         *(Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE, Kind.RET_USER),
     )
     needs: ClassVar = (Kind.WATCH, Kind.PROBE, Kind.RET_USER)
+    deaf: ClassVar = True
     text: ClassVar = """\
 A page fault of user mode finds a VMA when one is around the address whenever mmap_lock is not held
 to write, from the last such moment before the fault to the first one after it. What replaces a

@@ -34,6 +34,7 @@ class VmaWriteUnlocked(Rule):
     needs: ClassVar = (Kind.WATCH, Kind.RET_USER)
     words: ClassVar = vma_stores.JUDGED
     history: ClassVar = (Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE)
+    deaf: ClassVar = True
     text: ClassVar = """\
 Whoever stores to `vm_start`, `vm_end`, `vm_flags` or `vm_page_prot` of a VMA that others can find
 in its mm's tree, or to the tree's root (`mm_mt.ma_root`), holds mmap_lock of that mm to write.

@@ -175,7 +175,7 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
         events={kind.name: count for kind, count in state.counts.items()},
         lost=state.lost,
         windows=convert.windows_of(report),
-        coverage=report.coverage,
+        coverage=convert.coverage_of(report, symbols),
     )
 
 

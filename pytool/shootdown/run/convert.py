@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,15 @@ def with_rules(
         _with_rules(workload, report, phase or workload.name.rpartition(":")[2])
         for workload in workloads
     ]
+
+
+def coverage_of(report: CheckReport, symbols: SymbolTable | None) -> dict[str, int]:
+    """The report's, and how many stores to user tables each kernel function made."""
+    found: Counter[str] = Counter()
+    for pc, count in report.writers.items():
+        name = symbols.at(pc)[0] if symbols else ""
+        found[f"pte write:{name or f'{pc:#x}'}"] += count
+    return report.coverage | dict(sorted(found.items()))
 
 
 def windows_of(report: CheckReport) -> list[Windows]:

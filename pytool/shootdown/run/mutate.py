@@ -14,7 +14,6 @@ from shootdown.kernel import (
     mutations_flush,
     mutations_locks,
     mutations_pins,
-    mutations_places,
     mutations_wait,
 )
 from shootdown.kernel.facts import KernelFacts
@@ -33,7 +32,6 @@ MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] 
     "lazy-no-catch-up": mutations_wait.lazy_no_catch_up,
     "tables-no-grace": mutations_wait.tables_no_grace,
     **mutations_flush.FLUSHES,
-    **mutations_places.PLACES,
 }
 
 # The boot CPU runs alone there and the kernel has finished patching its own text (init/main.c).

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import shootdown
 from shootdown import arch as architectures
 from shootdown.arch import Arch, profiles
 from shootdown.errors import (
@@ -24,15 +21,13 @@ from shootdown.errors import (
     UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel import groups, plan, plan_groups, plan_resume
 from shootdown.kernel.cache import cache_root
-from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.groups.base import Group
 from shootdown.loads import debian as load_packages
 from shootdown.loads import stress_ng
 from shootdown.run import (
     artifacts,
     auditstage,
+    commandstage,
     deterministic,
     directory,
     inject,
@@ -49,10 +44,9 @@ from shootdown.run.livestage import FLUSH_MS, Live
 from shootdown.run.prepared import Prepared
 from shootdown.run.session import Session
 from shootdown.vm import disk, initramfs, snapshot, swap
-from shootdown.vm.command import GuestConfig, Sockets
-from shootdown.vm.command import command as qemu_command
+from shootdown.vm.command import GuestConfig, line
 from shootdown.vm.guest import Guest
-from shootdown.vm.process import check_qemu, qemu_version
+from shootdown.vm.process import check_qemu
 
 Tell = Callable[[str], None]
 
@@ -82,7 +76,7 @@ def record(
             prepared = saved(prepare(experiment, run, Path(scratch), tell), tell)
             if live and live.plan.pause:
                 prepared = replace(prepared, config=replace(prepared.config, monitor=True))
-            write_command(prepared, run, FLUSH_MS if live else 0)
+            commandstage.write(prepared, run, FLUSH_MS if live else 0)
             asyncio.run(_record(prepared, run, state, tell, scene=scene, live=live))
             _blame_disk(run)
     except ShootdownError as error:
@@ -133,12 +127,7 @@ def dry_run(experiment: Experiment, tell: Tell) -> str:
     validate(experiment)
     with tempfile.TemporaryDirectory(prefix="shootdown-") as scratch:
         prepared = prepare(experiment, RunDir(Path("DIR")), Path(scratch), tell)
-        return qemu_line(prepared.config)
-
-
-def qemu_line(config: GuestConfig) -> str:
-    """The QEMU line with DIR for what a run makes for itself."""
-    return shlex.join(qemu_command(config, Sockets(Path("DIR"))))
+        return line(prepared.config)
 
 
 def prepare(experiment: Experiment, run: RunDir, scratch: Path, tell: Tell) -> Prepared:
@@ -208,73 +197,6 @@ def saved(prepared: Prepared, tell: Tell) -> Prepared:
         raise UsageError("a guest with a disk cannot be saved by QEMU; use --snapshot off")
     found = asyncio.run(snapshotstage.ensure(prepared.config, prepared.facts, tell))
     return replace(prepared, snapshot=found, config=snapshot.restorable(prepared.config))
-
-
-def write_command(prepared: Prepared, run: RunDir, live_ms: int = 0) -> None:
-    """Write command.json and, for the plugin, its plan; ``live_ms`` as ``plan.make`` takes it."""
-    experiment, facts = prepared.experiment, prepared.facts
-    if prepared.config.plugin:
-        text = plan.make(
-            facts,
-            prepared.arch,
-            ram_size=experiment.mem << 20,
-            thread=experiment.thread,
-            events=experiment.events,
-            slide=prepared.snapshot.slide if prepared.snapshot else None,
-            live_ms=live_ms,
-            drop_store=experiment.test_drop_store,
-            delay_us=experiment.test_delay_us,
-        )
-        if found := prepared.snapshot:
-            text += "\n".join(plan_resume.lines(found.mms, found.registers)) + "\n"
-        if experiment.inject:
-            text += inject.write(experiment, facts, run)
-        directory.write_text(run.plugin_plan, text)
-    version = ".".join(map(str, qemu_version(prepared.arch.machine.qemu)))
-    value = {
-        "tool": f"shootdown {shootdown.__version__}",
-        "python": platform.python_version(),
-        "host": platform.machine(),
-        "qemu": version,
-        "qemu_line": qemu_line(prepared.config),
-        "arch": experiment.arch,
-        "kernel": {
-            "release": facts.release,
-            "build_id": facts.build_id,
-            "source": experiment.kernel,
-            "image": str(facts.boot_path),
-            "files": [str(file) for file in facts.files.all],
-            "symbols_from": facts.symbols_from,
-            "types_from": facts.types_from,
-        },
-        "seed": experiment.seed,
-        "snapshot": prepared.snapshot.entry.name if prepared.snapshot else "",
-        "profile": experiment.profile,
-        "events": _groups(prepared),
-        "workloads": experiment.workloads,
-        "reproduce": experiment.command_line(),
-    }
-    directory.write_json(run.command, value)
-
-
-def _groups(prepared: Prepared) -> dict[str, object]:
-    """Every event group: whether it is recorded, and what of it the kernel does not have."""
-    armed = {group.name for group in groups.named(prepared.experiment.events)}
-    found = (plan_groups.resolve(prepared.facts, group) for group in groups.GROUPS.values())
-    return {
-        one.group.name: {
-            "recorded": one.group.name in armed and not one.refused,
-            "refused": one.refused,
-            "absent": list(one.absent),
-            "constants": _constants(prepared.facts, one.group),
-        }
-        for one in found
-    }
-
-
-def _constants(facts: KernelFacts, group: Group) -> dict[str, int]:
-    """The group's enumerators that the kernel has."""
-    return {name: facts.constants[name] for name in group.constants if name in facts.constants}
 
 
 async def _record(

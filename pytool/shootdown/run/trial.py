@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from shootdown.run import directory, record, start
+from shootdown.run import commandstage, directory, record, start
 from shootdown.run.directory import RunDir
 from shootdown.run.experiment import Experiment
 from shootdown.run.prepared import Prepared
@@ -37,7 +37,7 @@ def in_run(shared: Prepared, run: RunDir) -> Prepared:
     plan = run.plugin_plan if shared.config.plan else None
     one = replace(shared, config=replace(shared.config, run_dir=run.path, plan=plan))
     directory.write_text(run.plan, shared.experiment.to_toml())
-    record.write_command(one, run)
+    commandstage.write(one, run)
     return one
 
 

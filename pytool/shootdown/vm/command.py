@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -151,6 +152,11 @@ def command(config: GuestConfig, sockets: Sockets) -> list[str]:
         *(("-incoming", "defer") if config.incoming else ()),
         *config.qemu_args,
     ]
+
+
+def line(config: GuestConfig) -> str:
+    """The same as a shell would take it, with DIR for what a run makes for itself."""
+    return shlex.join(command(config, Sockets(Path("DIR"))))
 
 
 def _memory(config: GuestConfig) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from shootdown.errors import GuestCrashError, GuestTimeoutError, InfraError, ShootdownError
-from shootdown.vm import memory
+from shootdown.errors import InfraError, ShootdownError
+from shootdown.vm import memory, why
 from shootdown.vm.agent import Agent, Hello, WorkloadResult
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.console import CappedLog, Console
@@ -226,7 +226,9 @@ class Guest:
             )
             if task.done():
                 return task.result()
-            raise self._fault(doing) if self._exit.done() else self._late(doing, timeout)
+            if self._exit.done():
+                raise self._fault(doing)
+            raise why.late(self.console, timeout, doing)
         except PeerGoneError:
             await asyncio.wait({self._exit}, timeout=_START_SECONDS)
             if self._exit.done():
@@ -258,35 +260,7 @@ class Guest:
     def _fault(self, doing: str) -> ShootdownError:
         """Say why QEMU ended."""
         status = self._exit.result()
-        said = f": {self._child.stderr}" if self._child.stderr else ""
-        if self._log_error:
-            return self._log_error
-        if status:
-            ended = f"exit status {status}" if status > 0 else f"signal {-status}"
-            return InfraError(f"QEMU ended with {ended}, the guest did not {doing}{said}")
-        if self.console.splats:
-            return self._crash(doing)
-        return GuestCrashError(
-            f"the guest ended without a panic and did not {doing}: read console.log{said}",
-            tail=self.console.tail,
-        )
-
-    def _late(self, doing: str, timeout: float) -> ShootdownError:
-        """Say why the deadline passed."""
-        if self.console.splats:
-            return self._crash(doing)
-        flood = f", its console dropped {self.console.log.dropped} bytes of a flood"
-        return GuestTimeoutError(
-            f"the guest did not {doing} within {timeout:g} s"
-            f"{flood if self.console.log.dropped else ''}: read console.log or allow more time",
-            tail=self.console.tail,
-        )
-
-    def _crash(self, doing: str) -> GuestCrashError:
-        return GuestCrashError(
-            f"the guest crashed and did not {doing}, read console.log: {self.console.splats[0]}",
-            tail=self.console.tail,
-        )
+        return self._log_error or why.ended(self.console, status, self._child.stderr, doing)
 
     def _require(self, *states: State) -> None:
         if self.state in states:

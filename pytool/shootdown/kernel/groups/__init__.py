@@ -36,12 +36,7 @@ _ALL: Final = (
 )
 GROUPS: Final[dict[str, Group]] = {group.name: group for group in _ALL}
 """By name."""
-DEFAULT: Final = (
-    functions.GROUP.name,
-    shootdowns.GROUP.name,
-    pages.GROUP.name,
-    gup.GROUP.name,
-)
+DEFAULT: Final = (functions.GROUP.name, shootdowns.GROUP.name, pages.GROUP.name)
 """What the armed rules need, and the operation stack of their evidence."""
 
 

@@ -7,10 +7,10 @@ from typing import Final
 from shootdown.race.delays import Delay, Delays
 from shootdown.race.policies.base import Policy, Subject, present
 
-# From what a context switch of the host costs to what a guest notices, each octave alike.
-_SHORTEST_NS: Final = 20_000
-_OCTAVES: Final = 9
-_LIMIT: Final = 400
+# To what others do about the same place, and back: from a fault to some system calls.
+_SHORTEST_NS: Final = 100_000
+_OCTAVES: Final = 8
+_LIMIT: Final = 150
 
 
 def _long(
@@ -47,13 +47,13 @@ WINDOWS: Final = (
     (_long("enter", 0.2, function="free_pgtables"), _long("enter", 0.2, function="free_pgd_range")),
     # A VMA was found without mmap_lock, and is not locked itself yet (until 6.14, and since).
     (
-        _long("call", 0.2, function="down_read_trylock", inside="lock_vma_under_rcu"),
-        _long("return", 0.05, function="mas_walk"),
+        _long("call", 0.5, function="down_read_trylock", inside="lock_vma_under_rcu"),
+        _long("return", 0.2, function="mas_walk"),
     ),
     # It was, and may be detached, merged or split by now.
-    (_long("return", 0.1, function="lock_vma_under_rcu"),),
+    (_long("return", 0.3, function="lock_vma_under_rcu"),),
     # The fault is resolved next, under the page-table lock at last.
-    (_long("enter", 0.05, function="handle_mm_fault"),),
+    (_long("enter", 0.1, function="handle_mm_fault"),),
     # CR3 has the new root, loaded_mm and the TLB generation do not say so yet.
     (_long("root_load", 0.1),),
     # The other end of a flush by interrupt.

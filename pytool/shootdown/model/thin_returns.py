@@ -1,0 +1,111 @@
+"""Returns to user mode that change nothing, and the system calls that they end."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.arch.base import Arch
+from shootdown.model import syscalls
+from shootdown.model.stream import Mask, Window
+from shootdown.model.tasks import SWITCHING
+from shootdown.trace.schema import Kind, Probe, Watch
+from shootdown.trace.types import Events
+
+_WORDS: Final = (Watch.IS_LAZY, Watch.LOADED_MM)
+
+
+class _State(NamedTuple):
+    """What the per-CPU words of a vCPU say."""
+
+    lazy: bool = False
+    switching: bool = False
+
+
+class Returns:
+    """Follows whether each vCPU can use its translations, from one piece to the next."""
+
+    def __init__(self, arch: Arch) -> None:
+        self._operations: Final = np.array(sorted(syscalls.numbers(arch)), np.uint64)
+        self._states: dict[int, _State] = {}
+        self._told: set[int] = set()
+
+    def begin(self, window: Window) -> None:
+        """The next piece of the trace."""
+        self._told = set()
+        for cpu, part in window.parts.items():
+            words = part[_words(part)]
+            self._told.update(words["d"][words["d"] != cpu].tolist())
+        for cpu in self._told:
+            self._states[cpu] = _State(lazy=True, switching=True)
+
+    def quiet(self, part: Events, wanted: Mask) -> Mask:
+        """RET_USER of one vCPU that changes nothing, and the system call that it ends.
+
+        Proof: let P and R be two RET_USERs of a vCPU, and let all that it has recorded between them
+        be of these kinds: faults, user accesses, barriers, stores to slots that were empty, and at
+        most one PROBE with its PROBE_MORE of a system call that is not one of ``syscalls``; if
+        there is such a call, only barriers are between it and R.
+
+        Since P no call was open, for P ended it and tasks do not change. So R, alone, ends none:
+        nobody hears ``returned``. With a call of no operation, those who hear ``entered`` and
+        ``returned`` have nothing to do (``Listener``), and what only asks which call is open finds
+        one that took nothing away. P has left the operation stack empty, and nothing was entered
+        since. In user mode at P the vCPU was neither lazy nor switching, as its own words say, nor
+        inside switch_mm, and its root is still the same: what it can use at R it could use all the
+        time, so ``user``, which is about what a vCPU could not use before, has been told by P.
+
+        A piece of the trace begins with nothing known; that keeps more returns.
+        """
+        cpu = int(part["cpu"][0]) if len(part) else 0
+        kind, number = part["kind"], part["id"]
+        returns = kind == Kind.RET_USER
+        opens = (kind == Kind.PROBE) & (number == Probe.SYSCALL)
+        more = (kind == Kind.PROBE_MORE) & (number == Probe.SYSCALL)
+        barriers = kind == Kind.BARRIER
+        little = (kind == Kind.PROBE) & (number == Probe.FAULT)
+        little |= (kind == Kind.OBS) | ((kind == Kind.PTE_WRITE) & (part["b"] == 0))
+        quiet = np.zeros(len(part), np.bool_)
+
+        at = np.flatnonzero(wanted & ~barriers & ~little)
+        usable = self._usable(part, cpu)[at]
+        back = returns[at] & usable
+        second = np.flatnonzero(back[1:] & returns[at][:-1]) + 1
+        quiet[at[second]] = True
+
+        ours = opens[at] & ~np.isin(part["a"][at], self._operations)
+        third = np.flatnonzero(back[3:] & more[at][2:-1] & ours[1:-2] & returns[at][:-3])
+        busy = np.concatenate([[0], np.cumsum(little & wanted)])[at]
+        third = third[busy[third + 1] == busy[third + 3]]
+        for step in (1, 2, 3):
+            quiet[at[third + step]] = True
+        return quiet
+
+    def _usable(self, part: Events, cpu: int) -> Mask:
+        """For each event whether the vCPU's words say that it is neither lazy nor switching."""
+        lazy, switching = self._states.get(cpu, _State())
+        words = np.flatnonzero(_words(part) & (part["d"] == cpu))
+        own = part[words]
+        is_lazy = own["id"] == Watch.IS_LAZY
+        lazies = _latest(words[is_lazy], own["c"][is_lazy] != 0, lazy, len(part))
+        switches = _latest(words[~is_lazy], own["c"][~is_lazy] == SWITCHING, switching, len(part))
+        if len(part) and cpu not in self._told:
+            self._states[cpu] = _State(bool(lazies[-1]), bool(switches[-1]))
+        usable: Mask = ~lazies & ~switches
+        return usable if cpu not in self._told else np.zeros(len(part), np.bool_)
+
+
+def _words(part: Events) -> Mask:
+    written = (part["kind"] == Kind.WATCH) | (part["kind"] == Kind.WATCH_INIT)
+    found: Mask = written & np.isin(part["id"], _WORDS)
+    return found
+
+
+def _latest(at: npt.NDArray[np.intp], values: Mask, before: bool, length: int) -> Mask:
+    """For each of ``length`` events the latest value; ``before`` is what it was before them."""
+    found: Mask = np.concatenate([[before], values])[
+        np.searchsorted(at, np.arange(length), side="right")
+    ]
+    return found
