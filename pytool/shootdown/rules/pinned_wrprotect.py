@@ -36,6 +36,7 @@ class PinnedWrprotect(Rule):
     title: ClassVar = "Pinned pages are neither write-protected by fork nor merged by KSM"
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.STRUCT_PAGES)
+    deaf: ClassVar = True
     words: ClassVar = (Watch.MM_WRITE_PROTECT_SEQ,)
     history: ClassVar = pinned.KINDS
     text: ClassVar = """\

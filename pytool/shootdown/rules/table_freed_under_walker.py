@@ -20,6 +20,7 @@ class TableFreedUnderWalker(Rule):
 
     id: ClassVar = "table-freed-under-walker"
     title: ClassVar = "Page tables are freed only behind walkers that take no lock"
+    deaf: ClassVar = True
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
     history: ClassVar = (
