@@ -155,6 +155,7 @@ PLANTED: Final = (
         "planted_flush::read_before_munmap",
         arch=ARM64,
         rules=("table-free-before-flush", "stale-after-return"),
+        sites=(),
     ),
     _mutated(
         "nested-no-flush",

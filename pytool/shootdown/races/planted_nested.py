@@ -11,10 +11,11 @@ from __future__ import annotations
 from shootdown.race import Script, race
 
 X86_64 = ("x86_64",)
-PATIENCE = "patience=10000"
+PATIENCE = "patience=50000"
 DROP = f"by=3,observers=2,{PATIENCE}"
 MOVE = f"by=1,observers=2,{PATIENCE}"
-ITERATIONS = 4
+ITERATIONS = 6
+REPEAT = 2
 BOUND_MS = 3000
 
 
@@ -27,13 +28,13 @@ def _before_flush(r: Script, call: str) -> None:
         r.run_until(r.thread("mover").returns(call))
 
 
-@race(workload="drop_move", arch=X86_64, smp=4, options=DROP, iterations=ITERATIONS)
+@race(workload="drop_move", arch=X86_64, smp=4, options=DROP, iterations=ITERATIONS, repeat=REPEAT)
 def dropped_twice(r: Script) -> None:
     """MADV_DONTNEED of what another one has dropped and not flushed: infeasible on x86-64."""
     _before_flush(r, "madvise")
 
 
-@race(workload="drop_move", arch=X86_64, smp=4, options=MOVE, iterations=ITERATIONS)
+@race(workload="drop_move", arch=X86_64, smp=4, options=MOVE, iterations=ITERATIONS, repeat=REPEAT)
 def moved_after_drop(r: Script) -> None:
     """mremap of what another thread has dropped and not flushed: infeasible on x86-64."""
     _before_flush(r, "mremap")
