@@ -7,7 +7,8 @@ import pytest
 from shootdown.errors import InfraError
 from shootdown.kernel import disassembler
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.mutation_text import Instruction, always, call_to, never
+from shootdown.kernel.mutations_edit import always, call_to, never
+from shootdown.kernel.scan import Instruction
 from shootdown.run.mutate import MUTATIONS
 
 CHANGED = (
@@ -63,7 +64,7 @@ def test_branches_go_where_they_went(arch: str, code: str, name: str) -> None:
     va, engine = 0xFFFFFFFF81000000, disassembler.engine(arch)
     (old,) = engine.disasm(bytes.fromhex(code), va)
     assert old.mnemonic == name
-    branch = Instruction(va, bytes(old.bytes), old.mnemonic, old.op_str, "")
+    branch = Instruction(va, bytes(old.bytes), old.mnemonic, old.op_str)
     *_, made = engine.disasm(always(arch, branch), va)
     assert made.mnemonic in ("jmp", "b")
     assert made.op_str == old.op_str
@@ -77,6 +78,6 @@ def test_branches_go_where_they_went(arch: str, code: str, name: str) -> None:
 )
 def test_calls_go_elsewhere(arch: str, code: str, distance: int) -> None:
     va, engine = 0xFFFFFFFF81000000, disassembler.engine(arch)
-    call = Instruction(va, bytes.fromhex(code), "call", "", "")
+    call = Instruction(va, bytes.fromhex(code), "call", "")
     (made,) = engine.disasm(call_to(arch, call, va + distance), va)
     assert int(made.op_str.lstrip("#"), 0) == va + distance

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import GATHER, RANGE, Patch, is_tlbi
-from shootdown.kernel.mutations_text import NOPS, body, needed, place
+from shootdown.kernel.mutations_edit import NOPS
+from shootdown.kernel.mutations_text import body, needed, place
 
 _CRM_LOCAL = 4 << 8
 """Bit of CRm in which a TLBI for this CPU differs from one for the inner shareable domain."""

@@ -7,18 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.mutation_text import (
-    EQUAL,
-    UNEQUAL,
-    Instruction,
-    always,
-    body,
-    calls,
-    never,
-    refuse,
-    returns_one,
-)
 from shootdown.kernel.mutations import Patch
+from shootdown.kernel.mutations_edit import EQUAL, UNEQUAL, always, never, returns_one
+from shootdown.kernel.mutations_text import calls_of, code, needed, place
+from shootdown.kernel.scan import Instruction
 
 _WINDOW: Final = 8
 """Instructions between what is loaded, what is compared and what is done about it."""
@@ -32,7 +24,7 @@ def mprotect_no_vma_lock(facts: KernelFacts) -> list[Patch]:
     In ``mprotect_fixup()`` the comparison of ``vm_lock_seq`` and ``mm_lock_seq``
     (``vma_start_write()``) comes out equal. Raises InfraError when the kernel has no such thing.
     """
-    found = list(_sequences(facts, body(facts, ("mprotect_fixup",))))[:1]
+    found = list(_sequences(facts, code(facts, "mprotect_fixup")))[:1]
     return _patched(facts, found, equal=True, why="every VMA looks locked")
 
 
@@ -42,7 +34,7 @@ def vma_lock_unchecked(facts: KernelFacts) -> list[Patch]:
     In ``lock_vma_under_rcu()`` the comparisons of ``vm_lock_seq`` and ``mm_lock_seq``
     (``vma_start_read()``) come out unequal. Raises InfraError when the kernel has no such thing.
     """
-    found = _sequences(facts, body(facts, ("lock_vma_under_rcu", "vma_start_read")))
+    found = _sequences(facts, code(facts, "lock_vma_under_rcu|vma_start_read"))
     return _patched(facts, found, equal=False, why="no VMA looks locked")
 
 
@@ -56,16 +48,14 @@ def pte_wrong_lock(facts: KernelFacts) -> list[Patch]:
     own = facts.member("ptdesc.ptl" if facts.has("ptdesc.ptl") else "page.ptl").offset
     other = facts.member("page.mapping").offset
     patches = []
-    for one in body(facts, _LOCKING):
+    for one in code(facts, _LOCKING):
         added = _ADDEND.fullmatch(one.operands)
-        if one.name != "add" or not added or added[1] in ("rsp", "sp"):
+        if one.mnemonic != "add" or not added or added[1] in ("rsp", "sp"):
             continue
         if int(added[2], 0) == own:
-            new = _with_addend(facts.arch, one.code, other)
-            patches.append(Patch(one.va, one.code, new, f"another lock at {one.where}"))
-    if not patches:
-        raise refuse(facts, "what locks a page table")
-    return patches
+            new = _with_addend(facts.arch, one.data, other)
+            patches.append(Patch(one.va, one.data, new, f"another lock at {place(facts, one.va)}"))
+    return needed(facts, patches, "function of its own that locks a page table")
 
 
 def contended_fault_refused(facts: KernelFacts) -> list[Patch]:
@@ -74,36 +64,31 @@ def contended_fault_refused(facts: KernelFacts) -> list[Patch]:
     In ``lock_mm_and_find_vma()`` the lock is not waited for, as if the task had been killed. Raises
     InfraError when the kernel has no such function.
     """
-    code = body(facts, ("lock_mm_and_find_vma",))
-    found = calls(facts, code, "down_read_killable") if code else []
-    if not found:
-        raise refuse(facts, "lock_mm_and_find_vma()")
+    found = calls_of(facts, "down_read_killable", "lock_mm_and_find_vma")
     new = returns_one(facts.arch)
-    return [Patch(one.va, one.code, new, f"no wait at {one.where}") for one in found]
+    patches = [Patch(c.va, c.data, new, f"no wait at {place(facts, c.va)}") for c in found]
+    return needed(facts, patches, "wait in lock_mm_and_find_vma()")
 
 
-_LOCKING: Final = (
-    *("__pte_offset_map_lock", "pte_offset_map_lock", "pte_offset_map_nolock"),
-    *("pte_offset_map_ro_nolock", "pte_offset_map_rw_nolock"),
-)
+_LOCKING: Final = "(__)?pte_offset_map_lock|pte_offset_map_(ro_|rw_)?nolock"
 
 
-def _with_addend(arch: str, code: bytes, value: int) -> bytes:
+def _with_addend(arch: str, old: bytes, value: int) -> bytes:
     if arch == "arm64":
-        word = int.from_bytes(code, "little") & ~(0xFFF << 10)
+        word = int.from_bytes(old, "little") & ~(0xFFF << 10)
         return (word | value << 10).to_bytes(4, "little")
-    return code[:-1] + bytes([value])  # add r64, imm8
+    return old[:-1] + bytes([value])  # add r64, imm8
 
 
-def _sequences(facts: KernelFacts, code: list[Instruction]) -> Iterator[Instruction]:
+def _sequences(facts: KernelFacts, steps: list[Instruction]) -> Iterator[Instruction]:
     """Branches by a comparison of what the two sequence words hold."""
     words = {facts.member(name).offset for name in ("vm_area_struct.vm_lock_seq", _MM_SEQ)}
-    for at, one in enumerate(code):
-        near = code[max(at - _WINDOW, 0) : at + 1]
+    for at, one in enumerate(steps):
+        near = steps[max(at - _WINDOW, 0) : at + 1]
         seen = {offset for before in near for offset in _offsets(before)}
-        if one.name == "cmp" and words <= seen and words.issuperset(_offsets(one)):
-            branch = code[at + 1 : at + 2]
-            if branch and branch[0].name in (*EQUAL, *UNEQUAL):
+        if one.mnemonic == "cmp" and words <= seen and words.issuperset(_offsets(one)):
+            branch = steps[at + 1 : at + 2]
+            if branch and branch[0].mnemonic in (*EQUAL, *UNEQUAL):
                 yield branch[0]
 
 
@@ -114,7 +99,7 @@ def _offsets(one: Instruction) -> Iterator[int]:
     """Where an instruction reads, from a register on; arm64 may add the offset first (ldar)."""
     yield from (int(found, 0) for found in _MEMORY.findall(one.operands))
     added = _ADDEND.fullmatch(one.operands)
-    if one.name == "add" and added:
+    if one.mnemonic == "add" and added:
         yield int(added[2], 0)
 
 
@@ -123,9 +108,7 @@ def _patched(
 ) -> list[Patch]:
     patches = []
     for branch in branches:
-        take = (branch.name in EQUAL) is equal
+        take = (branch.mnemonic in EQUAL) is equal
         new = (always if take else never)(facts.arch, branch)
-        patches.append(Patch(branch.va, branch.code, new, f"{why} at {branch.where}"))
-    if not patches:
-        raise refuse(facts, "what compares vm_lock_seq with mm_lock_seq")
-    return patches
+        patches.append(Patch(branch.va, branch.data, new, f"{why} at {place(facts, branch.va)}"))
+    return needed(facts, patches, "comparison of vm_lock_seq with mm_lock_seq")

@@ -1,4 +1,4 @@
-"""Finding what to change in kernel text: calls, TLBIs, barriers, jumps."""
+"""Finding what to change in kernel text: functions, their instructions, calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from shootdown.errors import InfraError
 from shootdown.kernel import scan
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import Patch
+from shootdown.kernel.mutations_edit import NOPS
 from shootdown.kernel.scan import Instruction
 
-NOPS: Final = {"x86_64": bytes.fromhex("0f1f440000"), "arm64": bytes.fromhex("1f2003d5")}
-"""An instruction that does nothing, as long as a call."""
 SUFFIX: Final = r"(\.[a-z]+(\.\d+)?)*"
 """What compilers add to names of functions."""
 
@@ -34,6 +33,22 @@ def _is(pattern: re.Pattern[str], name: str) -> bool:
 def body(facts: KernelFacts, va: int) -> list[Instruction]:
     """The instructions of the function at ``va``."""
     return scan.function(facts, va)
+
+
+def code(facts: KernelFacts, names: str) -> list[Instruction]:
+    """The instructions of the functions that a pattern of names matches; empty for none."""
+    return [step for va in functions(facts, names) for step in body(facts, va)]
+
+
+def calls_of(facts: KernelFacts, callee: str, callers: str) -> list[Instruction]:
+    """The calls of the function ``callee`` by ``callers``, a pattern of names."""
+    wanted = set(facts.symbols.all_of(callee)) if callee in facts.symbols else set()
+    return [
+        step
+        for start in functions(facts, callers)
+        for step, called in calls(facts, start)
+        if called in wanted
+    ]
 
 
 def without_calls(facts: KernelFacts, callees: str, callers: str) -> list[Patch]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from shootdown.kernel.facts import KernelFacts
-from shootdown.kernel.mutation_text import EQUAL, always, body, call_to, calls, refuse
 from shootdown.kernel.mutations import Patch
+from shootdown.kernel.mutations_edit import EQUAL, always, call_to
+from shootdown.kernel.mutations_text import calls_of, code, needed, place
 
+_CURRENT: Final = "up to date at "
+_AT_ONCE: Final = "no grace period at "
+_FREE: Final = "tlb_remove_table_rcu"
 _SOON: Final = 10
 """Instructions from a barrier to what it is there for."""
 
@@ -18,14 +22,17 @@ def lazy_no_catch_up(facts: KernelFacts) -> list[Patch]:
     In ``switch_mm_irqs_off()`` the comparison of ``tlb_gen`` behind the barrier comes out equal.
     Raises InfraError when the kernel has no such thing.
     """
-    code = body(facts, ("switch_mm_irqs_off",))
-    for at, one in enumerate(code):
-        if one.name == "lock add" and "rsp" in one.operands:  # smp_mb()
-            for branch in code[at : at + _SOON]:
-                if branch.name in EQUAL:
-                    new = always(facts.arch, branch)
-                    return [Patch(branch.va, branch.code, new, f"up to date at {branch.where}")]
-    raise refuse(facts, "switch_mm_irqs_off()")
+    steps = code(facts, "switch_mm_irqs_off")
+    found = [
+        Patch(
+            branch.va, branch.data, always(facts.arch, branch), _CURRENT + place(facts, branch.va)
+        )
+        for at, one in enumerate(steps)
+        if one.mnemonic == "lock add" and "rsp" in one.operands  # smp_mb()
+        for branch in steps[at : at + _SOON]
+        if branch.mnemonic in EQUAL
+    ]
+    return needed(facts, found[:1], "look at tlb_gen in switch_mm_irqs_off()")
 
 
 def tables_no_grace(facts: KernelFacts) -> list[Patch]:
@@ -39,14 +46,15 @@ def tables_no_grace(facts: KernelFacts) -> list[Patch]:
     found = [
         one
         for name in ("tlb_remove_table", "tlb_flush_mmu", "tlb_finish_mmu")
-        for one in calls(facts, body(facts, (name,)), "call_rcu")[
-            :1
-        ]  # another is of a single table
+        for one in calls_of(facts, "call_rcu", name)[:1]  # another is of a single table
+        if _FREE in facts.symbols
     ]
-    if not found or "tlb_remove_table_rcu" not in facts.symbols:
-        raise refuse(facts, "tlb_remove_table_free()")
-    free = facts.va("tlb_remove_table_rcu")
-    return [
-        Patch(one.va, one.code, call_to(facts.arch, one, free), f"no grace period at {one.where}")
-        for one in found
-    ]
+    return needed(
+        facts,
+        [
+            Patch(one.va, one.data, call_to(facts.arch, one, facts.va(_FREE)), _AT_ONCE + where)
+            for one in found
+            for where in [place(facts, one.va)]
+        ],
+        "tlb_remove_table_free()",
+    )
