@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
-from shootdown.cli import options, run
+from shootdown.cli import given, options, run
 from shootdown.errors import ExitCode, InconclusiveError, SkippedError, UsageError
 from shootdown.kernel.cache import cache_root
 from shootdown.report.result import Result
@@ -53,17 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Build, run and judge; the exit code of ``shootdown run``, which ``guarded`` translates."""
     experiment = _planned(args)
-    tell = options.progress()
+    tell = given.progress()
     if args.build:
         tell(f"build: {args.build}")
         _build(args.build)
     experiment = _found(args)
     record.validate(experiment)
-    here = directory.create_numbered(args.out or options.RUNS, _commit() or experiment.arch)
+    here = directory.create_numbered(args.out or given.RUNS, _commit() or experiment.arch)
     tell(f"run directory {here.path}")
     result = run.perform(experiment, here, tell)
     if args.format or args.json:  # git prints much as it is
-        options.show(args, result)
+        given.show(args, result)
     tell(f"see {here.report}")
     if args.expect:
         _demand(args.expect, result)
@@ -102,7 +102,7 @@ def _planned(args: argparse.Namespace) -> Experiment:
         raise UsageError(f"no rule is called {args.expect!r}{nearest(args.expect, known)}")
     if args.kernel is None and args.plan is None:
         args.kernel = _HERE
-    experiment = options.the_experiment(args)
+    experiment = given.the_experiment(args)
     if source.named(experiment.kernel):
         raise UsageError(
             f"{experiment.kernel} is the same kernel at every commit; name what the tree builds"
@@ -114,7 +114,7 @@ def _planned(args: argparse.Namespace) -> Experiment:
 
 def _found(args: argparse.Namespace) -> Experiment:
     """The experiment with the kernel that is there now, and for its architecture."""
-    experiment = options.the_experiment(args)
+    experiment = given.the_experiment(args)
     source.validate(experiment.kernel, arch.get(experiment.arch))
     if args.arch or args.plan:
         return experiment

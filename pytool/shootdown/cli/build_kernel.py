@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shootdown import arch
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.errors import InfraError
 from shootdown.kernel import built, built_recipe
 from shootdown.kernel import cache as store
@@ -63,7 +63,7 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{spec} {name}: {how}", file=sys.stderr, flush=True)
         entries.append({"image": str(kernel.path), "fresh": kernel.fresh, **kernel.about})
         lines.append(f"{name} {spec} {kernel.path}\n")
-    options.emit(args, entries, "".join(lines))
+    given.emit(args, entries, "".join(lines))
     return 0
 
 
@@ -83,7 +83,7 @@ def _list(args: argparse.Namespace) -> int:
         f"{entry['name']:20} {' '.join(entry['archs']):13} {entry['summary']}\n"
         for entry in entries
     )
-    options.emit(args, entries, text)
+    given.emit(args, entries, text)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.run import checkstage, directory, reportstage
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Check, report, and return the verdict's exit code."""
     run = directory.existing(args.directory)
-    result = checkstage.check(run, options.progress(), policy=args.policy)
+    result = checkstage.check(run, given.progress(), policy=args.policy)
     reportstage.write(run, result)
-    options.show(args, result)
+    given.show(args, result)
     return result.exit_code

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from shootdown import arch
 from shootdown.arch import profiles
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 from shootdown.kernel.cache import cache_root
 from shootdown.loads import stress_ng
@@ -96,7 +96,7 @@ def execute(args: argparse.Namespace) -> int:
     jobs = _jobs(args, tuple(name for name in every if name not in skipped))
     for job in jobs:
         record.validate(_experiment(args, job))
-    out = options.the_directory(args, "ci", room=0).path
+    out = given.the_directory(args, "ci", room=0).path
     for name, why in skipped.items():
         print(f"{name}: skipped: {why}", file=sys.stderr)
     ended = asyncio.run(_run_all(args, jobs, out))
@@ -113,7 +113,7 @@ def execute(args: argparse.Namespace) -> int:
     runs = {job.name: directory.read_json(out / job.name / "result.json") for job in jobs}
     value = {"schema": SCHEMA, "exit_code": code, "directory": str(out), "runs": runs}
     value |= {"skipped": skipped} if skipped else {}
-    options.emit(args, value, f"{document}# {words}; reports in {out}\n")
+    given.emit(args, value, f"{document}# {words}; reports in {out}\n")
     return code
 
 

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.demo import bundle
 from shootdown.errors import ExitCode, InfraError
 from shootdown.race import plan_file, trial
@@ -39,7 +39,7 @@ def execute(args: argparse.Namespace) -> int:
         out = args.out or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "run"
         run = directory.create(out, trial.ROOM_BYTES)
         result = _live(run) if args.live else _recorded(run)
-        options.emit(args, result.to_json(), f"{_story(run)}\n\n{render(result)}")
+        given.emit(args, result.to_json(), f"{_story(run)}\n\n{render(result)}")
     if result.exit_code != ExitCode.VIOLATION:
         raise InfraError(f"the violation was not found: {result.reasons[0]}")
     return ExitCode.PASS
@@ -47,13 +47,13 @@ def execute(args: argparse.Namespace) -> int:
 
 def _recorded(run: RunDir) -> Result:
     bundle.unpack(run)
-    result = checkstage.check(run, options.progress())
+    result = checkstage.check(run, given.progress())
     reportstage.write(run, result)
     return result
 
 
 def _live(run: RunDir) -> Result:
-    tell = options.progress()
+    tell = given.progress()
     experiment = Experiment("x86_64", mutate=bundle.MUTATION, mem=bundle.MEM_MIB)
     staged = trial.stage(plan_file.load(bundle.PLAN), experiment, tell)
     return trial.trial(staged, run, tell, seed=1, reproduce="shootdown demo --live")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch
-from shootdown.cli import doctor_kernel, options
+from shootdown.cli import doctor_kernel, given, options
 from shootdown.errors import ExitCode, InfraError, ShootdownError
 from shootdown.kernel.cache import cache_root
 from shootdown.run import artifacts
@@ -48,13 +48,13 @@ def execute(args: argparse.Namespace) -> int:
     if missing:
         repository = artifacts.repository()
         lines[-1] = f"{missing} missing; `make setup plugin guest` in {repository} mends most"
-    options.emit(args, found, "\n".join(lines) + "\n")
+    given.emit(args, found, "\n".join(lines) + "\n")
     return ExitCode.INFRA if missing else ExitCode.PASS
 
 
 def _kernel(args: argparse.Namespace) -> int:
     report = doctor_kernel.inspect(args.kernel, args.arch, cache_root())
-    options.emit(args, report, doctor_kernel.render(report))
+    given.emit(args, report, doctor_kernel.render(report))
     if report["problem"]:
         raise InfraError(report["problem"])
     return ExitCode.PASS

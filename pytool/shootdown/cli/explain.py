@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.errors import UsageError
 from shootdown.rules.base import Rule
 from shootdown.rules.check import RULES
@@ -22,12 +22,12 @@ def execute(args: argparse.Namespace) -> int:
     rules = {rule.id: rule for rule in RULES}
     if args.rule is None:
         listing = "".join(f"{name:22}{rule.title}\n" for name, rule in rules.items())
-        options.emit(args, [_value(rule) for rule in rules.values()], listing)
+        given.emit(args, [_value(rule) for rule in rules.values()], listing)
         return 0
     if args.rule not in rules:
         raise UsageError(f"no rule is called {args.rule!r}{nearest(args.rule, list(rules))}")
     rule = rules[args.rule]
-    options.emit(args, _value(rule), _text(rule))
+    given.emit(args, _value(rule), _text(rule))
     return 0
 
 

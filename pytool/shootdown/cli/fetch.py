@@ -6,7 +6,7 @@ import argparse
 import time
 
 from shootdown import arch
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.kernel import facts
 from shootdown.kernel.cache import cache_root
 from shootdown.run import source
@@ -35,11 +35,11 @@ def execute(args: argparse.Namespace) -> int:
             start = time.monotonic()
             image = source.image(spec, arch.get(name), cache_root())
             known = facts.load(image, cache_root())
-            options.progress()(f"{spec} {name}: ready in {time.monotonic() - start:.1f} s")
+            given.progress()(f"{spec} {name}: ready in {time.monotonic() - start:.1f} s")
             entry = {"spec": spec, "arch": known.arch, "release": known.release}
             found.append(entry | {"build_id": known.build_id, "image": str(image)})
     text = "".join(
         f"{f['arch']} {f['release']} {f['build_id'] or '-'} {f['image']}\n" for f in found
     )
-    options.emit(args, found, text)
+    given.emit(args, found, text)
     return 0

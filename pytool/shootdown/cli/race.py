@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shootdown import arch
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.cli.ci import gravest
 from shootdown.errors import ExitCode, ShootdownError, UsageError
 from shootdown.race import find, finding, trial
@@ -65,15 +65,15 @@ def execute(args: argparse.Namespace) -> int:
     if args.trials < 1:
         raise UsageError(f"--trials is {args.trials}; it must be at least 1")
     pairs = [(race, name) for race in find.find(args.race) for name in _architectures(args, race)]
-    tell = options.progress()
+    tell = given.progress()
     ready = [(race, trial.stage(race.plan, _experiment(args, name), tell)) for race, name in pairs]
-    out = options.the_directory(args, "race", room=trial.ROOM_BYTES)
+    out = given.the_directory(args, "race", room=trial.ROOM_BYTES)
     done = [
         one for race, staged in ready for one in _trials(args, race, staged, out.path) if one.run
     ]
     code = gravest([one.code for one in done]) if done else ExitCode.SKIPPED
     value = {"exit_code": code, "directory": str(out.path), "trials": [o.to_json() for o in done]}
-    options.emit(args, value, _summary(done, args.trials))
+    given.emit(args, value, _summary(done, args.trials))
     return code
 
 
@@ -104,7 +104,7 @@ def _list(args: argparse.Namespace) -> int:
     width = max(len(race.call) for race in known)
     lines = [f"{race.call:{width}}  {race.about} ({', '.join(race.arch)})\n" for race in known]
     value = [{"race": r.call, "about": r.about, "arch": list(r.arch)} for r in known]
-    options.emit(args, value, "".join(lines))
+    given.emit(args, value, "".join(lines))
     return ExitCode.PASS
 
 
@@ -138,11 +138,11 @@ def _trial(race: Found, staged: Staged, path: Path, seed: int) -> _Trial:
     result, code = None, 0
     try:
         result = trial.trial(
-            staged, run, options.progress(f"{path.name}: "), seed=seed, reproduce=line
+            staged, run, given.progress(f"{path.name}: "), seed=seed, reproduce=line
         )
         code = result.exit_code
     except ShootdownError as error:
-        options.progress(f"{path.name}: ")(f"error: {error}")
+        given.progress(f"{path.name}: ")(f"error: {error}")
         code = int(error.exit_code)
     return _Trial(race.call, staged.experiment.arch, seed, path, line, code, result)
 

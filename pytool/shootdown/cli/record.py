@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.run import record
 
 
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Record, print the run directory, and return 0, or what the guest's end means."""
-    opened = options.opened(args)
+    opened = given.opened(args)
     if opened is None:
         return 0
     session = record.record(opened.experiment, opened.run, opened.tell)
     path = opened.run.path
-    options.emit(args, {"directory": str(path)} | asdict(session), f"{path}\n")
+    given.emit(args, {"directory": str(path)} | asdict(session), f"{path}\n")
     record.raise_failure(session)
     return 0

@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.errors import ExitCode, UsageError
 from shootdown.race import finding, trial
 from shootdown.race.finding import Finding
@@ -48,12 +48,12 @@ def the_finding(args: argparse.Namespace) -> Finding:
     if args.count < 1:
         raise UsageError(f"-n is {args.count}; it must be at least 1")
     found = finding.load(args.saved)
-    given = {
+    other = {
         key: value for key in ("kernel", "snapshot") if (value := getattr(args, key)) is not None
     }
-    if "kernel" in given:
-        given["kernel"] = options.absolute(given["kernel"])
-    found = replace(found, experiment=replace(found.experiment, **given))
+    if "kernel" in other:
+        other["kernel"] = given.absolute(other["kernel"])
+    found = replace(found, experiment=replace(found.experiment, **other))
     record.validate(found.experiment)
     return found.looking_for(args.rule) if args.rule else found
 
@@ -61,12 +61,12 @@ def the_finding(args: argparse.Namespace) -> Finding:
 def execute(args: argparse.Namespace) -> int:
     """Run the trials, print what came of them."""
     found = the_finding(args)
-    out = options.the_directory(args, "replay", room=trial.ROOM_BYTES)
-    done = replay(found, args.count, out.path, options.progress())
+    out = given.the_directory(args, "replay", room=trial.ROOM_BYTES)
+    done = replay(found, args.count, out.path, given.progress())
     code = ExitCode.PASS if done.hits else ExitCode.NOT_REPRODUCED
     value = {"exit_code": int(code), "directory": str(out.path), **done.to_json()}
     directory.write_json(out.path / "replay.json", value)
-    options.emit(args, value, _text(done))
+    given.emit(args, value, _text(done))
     return code
 
 

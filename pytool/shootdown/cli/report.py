@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.report import result
 from shootdown.run import directory, reportstage
 
@@ -24,5 +24,5 @@ def execute(args: argparse.Namespace) -> int:
     run = directory.existing(args.directory)
     value = result.load(run.result)
     reportstage.write(run, value)
-    options.show(args, value)
+    given.show(args, value)
     return value.exit_code

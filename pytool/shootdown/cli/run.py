@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.errors import ShootdownError, UsageError
 from shootdown.report.result import Result
 from shootdown.run import checkstage, record, reportstage
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Do all of it and return the verdict's exit code."""
     live = _live(args)
-    opened = options.opened(args)
+    opened = given.opened(args)
     if opened is None:
         return 0
     opened.tell(f"run directory {opened.run.path}")
     result = perform(opened.experiment, opened.run, opened.tell, live)
-    options.show(args, result)
+    given.show(args, result)
     return result.exit_code
 
 

@@ -12,7 +12,7 @@ import argparse
 from dataclasses import replace
 from typing import Final
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.cli.ci import gravest
 from shootdown.errors import ExitCode, UsageError
 from shootdown.race import interval, search
@@ -47,18 +47,18 @@ def execute(args: argparse.Namespace) -> int:
     if args.trials < 1:
         raise UsageError(f"--trials is {args.trials}; it must be at least 1")
     experiment = _experiment(args)
-    tell = options.progress()
+    tell = given.progress()
     if args.dry_run:
         print(record.dry_run(experiment, tell))
         return ExitCode.PASS
     record.validate(experiment)
-    out = options.the_directory(args, "search", room=search.ROOM_BYTES)
+    out = given.the_directory(args, "search", room=search.ROOM_BYTES)
     found = Found(experiment)
     for trial in search.search(experiment, args.trials, out.path, tell, every=args.every):
         found.trials.append(trial)
     code = ExitCode.VIOLATION if found.violating else gravest([t.exit_code for t in found.trials])
     value = {"exit_code": int(code), "directory": str(out.path), **found.to_json()}
-    options.emit(args, value, _summary(found))
+    given.emit(args, value, _summary(found))
     return code
 
 
@@ -66,7 +66,7 @@ def _experiment(args: argparse.Namespace) -> Experiment:
     # What the command line and a plan leave open.
     if args.snapshot is None and not args.plan:
         args.snapshot = "auto"
-    experiment = options.the_experiment(args)
+    experiment = given.the_experiment(args)
     return experiment if experiment.inject else replace(experiment, inject=_POLICY)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from shootdown.cli import options
+from shootdown.cli import given, options
 from shootdown.cli.replay import add_saved, the_finding
 from shootdown.errors import ExitCode, UsageError
 from shootdown.race import finding, reduce, trial, words
@@ -39,8 +39,8 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--tries is {args.tries}; it must be at least 1")
     if found.plan is None:
         raise UsageError(f"{args.saved} has no holds, so there is nothing to shrink")
-    out = options.the_directory(args, "shrink", room=trial.ROOM_BYTES)
-    done = shrink(found, args.count, out.path, options.progress(), tries=args.tries)
+    out = given.the_directory(args, "shrink", room=trial.ROOM_BYTES)
+    done = shrink(found, args.count, out.path, given.progress(), tries=args.tries)
     path = out.path / finding.NAME
     finding.save(done.finding, path)
     code = ExitCode.PASS if done.verified.hits else ExitCode.NOT_REPRODUCED
@@ -53,5 +53,5 @@ def execute(args: argparse.Namespace) -> int:
     }
     directory.write_json(out.path / "shrink.json", value)
     lines = [f"{done.verified.expected} {text}", f"  {done.verified}", f"  shootdown replay {path}"]
-    options.emit(args, value, "\n".join(lines) + "\n")
+    given.emit(args, value, "\n".join(lines) + "\n")
     return code
