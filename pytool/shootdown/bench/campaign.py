@@ -118,8 +118,9 @@ def _campaign(options: argparse.Namespace) -> None:
         asked = [pool.submit(one, cell) for cell in wanted]
         for number, future in enumerate(as_completed(asked), 1):
             cell, outcome = future.result()
-            state.write(json.dumps(outcome) + "\n")
-            state.flush()
+            if "rules" in outcome:  # else nothing ran: it is to be run again
+                state.write(json.dumps(outcome) + "\n")
+                state.flush()
             word = f"exit {outcome['exit']}: {'; '.join(outcome.get('reasons', []))}"
             print(
                 f"{number}/{len(wanted)} {cell.kernel} {cell.arch} {cell.what}: {word}", flush=True
