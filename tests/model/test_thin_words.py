@@ -1,5 +1,6 @@
 import numpy as np
 
+from shootdown import arch
 from shootdown.model.thin import Thin
 from shootdown.trace.functions import Function
 from shootdown.trace.text import parse
@@ -12,7 +13,7 @@ def left_out(text: str) -> list[int]:
     """Places of the lines that are left out, where tlb_gather_mmu is heard of."""
     events = parse(text)
     wanted = np.ones(len(events), np.bool_)
-    kept = Thin(14, [Function.tlb_gather_mmu])(events, wanted)
+    kept = Thin(arch.get("x86_64"), 14, [Function.tlb_gather_mmu])(events, wanted)
     return np.flatnonzero(~kept).tolist()
 
 
