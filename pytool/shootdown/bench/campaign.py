@@ -93,7 +93,7 @@ def run(cell: Cell, out: Path, options: argparse.Namespace) -> dict[str, Any]:
         outcome |= verdicts.figures(json.loads((out / "result.json").read_text()))
     else:
         outcome["reasons"] = done.stderr.strip().splitlines()[-1:]
-    if done.returncode in (ExitCode.PASS, ExitCode.INCONCLUSIVE):
+    if done.returncode == ExitCode.PASS or verdicts.skipped(outcome):
         shutil.rmtree(out, ignore_errors=True)
     return outcome
 
