@@ -52,6 +52,20 @@ def test_held_before_it_was_watched() -> None:
     assert found.holds["release"].tolist() == [2]
 
 
+def test_released_while_the_plugin_was_about_to_look() -> None:
+    late = take(0) + give(0) + "0 TABLE_UNLINK b=0x2000 level=1\n" + give(1) + INIT
+    found = ptl.read(parse(INIT + late + take(1) + give(1)))
+    assert found.breaks == 0
+    assert found.holds["acquire"].tolist() == [0, 2, 7]
+    assert ptl.read(parse(give(1) + INIT + take(1) + give(1))).breaks == 0
+
+
+def test_released_twice_while_it_is_watched() -> None:
+    assert ptl.read(parse(INIT + take(1) + give(1) + give(1))).breaks == 1
+    again = "0 TABLE_UNLINK b=0x2000 level=1\n" + INIT + give(1)
+    assert ptl.read(parse(INIT + take(1) + give(1) + again)).breaks == 1
+
+
 def test_a_change_that_does_not_know_what_it_found() -> None:
     blind = "1 WATCH id=PTL a=0x9028 b=1 c=1 d=0x2000 flags=ATOMIC\n"
     assert holds(take(0) + blind + give(0)) == [(0, 2, 4)]

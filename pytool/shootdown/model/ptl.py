@@ -150,7 +150,7 @@ def read(events: Events) -> Ptl:
     holds = np.zeros(int(takes.sum() + lone.sum()), HOLD)
     _fill(holds, rows, np.flatnonzero(takes), np.flatnonzero(lone), ended)
     unlinked = _unlinked(events, holds)
-    early = _held_before(mine, rows[lone])
+    early = _held_before(events, mine, rows[lone])
     breaks = int((~ended[takes]).sum() - unlinked) + int((~early).sum())
     holds = holds[np.argsort(holds["acquire"], kind="stable")]
     holds["task"] = Running(events).tasks(holds["cpu"], holds["acquire"])
@@ -205,9 +205,19 @@ def _unlinked(events: Events, holds: Holds) -> int:
     return found
 
 
-def _held_before(mine: Events, lone: Events) -> npt.NDArray[np.bool_]:
-    """Of releases without an acquisition: whether the word was watched while it was held."""
-    inits = mine[(mine["kind"] == Kind.WATCH_INIT) & (mine["c"] != 0)]
-    words = np.unique(inits["a"])
-    found: npt.NDArray[np.bool_] = np.isin(lone["a"], words)
+def _held_before(events: Events, mine: Events, lone: Events) -> npt.NDArray[np.bool_]:
+    """Of releases without an acquisition: whether the lock was taken before it was watched.
+
+    So it was when the word's first value (WATCH_INIT) was not 0. And so it may have been when the
+    release is told before that value: as soon as a table is linked, another vCPU may fault through
+    it, while the plugin is still about to look at its lock.
+    """
+    inits = mine[mine["kind"] == Kind.WATCH_INIT]
+    found: npt.NDArray[np.bool_] = np.isin(lone["a"], inits["a"][inits["c"] != 0])
+    gone = events[np.isin(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
+    for at in np.flatnonzero(~found).tolist():
+        release = lone[at]
+        watched = inits["seq"][(inits["a"] == release["a"]) & (inits["seq"] < release["seq"])]
+        ended = gone["seq"][(gone["b"] == release["d"]) & (gone["seq"] < release["seq"])]
+        found[at] = ended.max(initial=0) >= watched.max(initial=0)
     return found
