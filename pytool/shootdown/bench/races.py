@@ -16,7 +16,7 @@ from typing import Final
 
 from shootdown.bench import races_table
 from shootdown.bench.races_log import Cell, Log, Row
-from shootdown.errors import ExitCode, InfraError, ShootdownError, SkippedError, UsageError
+from shootdown.errors import ExitCode, ShootdownError, SkippedError, UsageError
 from shootdown.race import policies, trial
 from shootdown.race.planted import Planted, cells
 from shootdown.race.points import nearest
@@ -74,22 +74,15 @@ def _silent(_: str) -> None:
 
 
 def _experiment(planted: Planted, arch: str, seed: int) -> Experiment:
-    plan = planted.plan()
-    return Experiment(
+    bare = Experiment(
         arch,
         kernel=planted.kernel,
-        workloads=plan.workload,
-        iterations=plan.iterations,
-        smp=plan.smp,
-        options=plan.options,
-        swap=plan.swap,
-        disk=plan.disk,
-        events=plan.events,
         mutate=planted.mutate,
         snapshot="auto",
         seed=seed,
         timeout=60,
     )
+    return trial.as_planned(planted.plan(), bare)
 
 
 def run_one(planted: Planted, arch: str, method: str, seed: int) -> Row:
@@ -101,8 +94,6 @@ def run_one(planted: Planted, arch: str, method: str, seed: int) -> Row:
             result = METHODS[method](setting)
         except SkippedError as error:
             raise UsageError(f"{planted.bug} cannot run on {arch}: {error}") from error
-        except InfraError:
-            raise
         return Row(
             *(planted.bug, arch, method, seed),
             hit=planted.hit(result),

@@ -19,13 +19,13 @@ A ``[[rank]]`` has ``cpu``, ``nth`` and ``rank``. What has its default is left o
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from shootdown.errors import UsageError
+from shootdown.race import toml_file
 from shootdown.race.delays import Delay, Delays, Rank
 from shootdown.race.points import nearest
 
@@ -51,23 +51,12 @@ def to_toml(plan: Delays) -> str:
 
 def load(path: Path) -> Delays:
     """Read delays. Raises UsageError that names the file and what is wrong with it."""
-    try:
-        return of_toml(path.read_text())
-    except OSError as error:
-        raise UsageError(f"delays {path} cannot be read: {error.strerror}") from None
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(f"delays {path}: {error}") from None
+    return toml_file.load("delays", path, of_toml)
 
 
 def of_toml(text: str) -> Delays:
     """The delays in ``text``. Raises UsageError that says what is wrong."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"this is no TOML: {error}") from None
-    schema = table.pop("schema", None)
-    if schema != SCHEMA:
-        raise UsageError(f"schema is {schema}, and this shootdown reads {SCHEMA}")
+    table = toml_file.table(text, SCHEMA)
     delays, ranks = table.pop("delay", []), table.pop("rank", [])
     if table:
         key = next(iter(table))

@@ -18,13 +18,13 @@ another hold with keys of its own.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from shootdown.errors import UsageError
+from shootdown.race import toml_file
 from shootdown.race.points import BOUND_MS, Advance, Hold, Pause, Plan, Point, Step, nearest
 
 SCHEMA: Final = 1
@@ -54,23 +54,13 @@ def to_toml(plan: Plan) -> str:
 
 def load(path: Path) -> Plan:
     """Read a plan. Raises UsageError that names the file and what is wrong with it."""
-    try:
-        return of_toml(path.read_text())
-    except OSError as error:
-        raise UsageError(f"plan {path} cannot be read: {error.strerror}") from None
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(f"plan {path}: {error}") from None
+    return toml_file.load("plan", path, of_toml)
 
 
 def of_toml(text: str) -> Plan:
     """The plan in ``text``. Raises UsageError that says what is wrong."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"this is no TOML: {error}") from None
-    schema, holds = table.pop("schema", None), table.pop("hold", [])
-    if schema != SCHEMA:
-        raise UsageError(f"schema is {schema}, and this shootdown reads {SCHEMA}")
+    table = toml_file.table(text, SCHEMA)
+    holds = table.pop("hold", [])
     for name in SAVED:
         table.pop(name, None)
     _check("a plan", table, _PLAN, ("name", "workload"))

@@ -50,13 +50,9 @@ class Staged:
     traps: Mapping[Point, Traps]
 
 
-def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
-    """Find the plan's points in the experiment's kernel, recording the workload if need be.
-
-    Of the experiment counts all but what the plan says itself. Raises UsageError with the nearest
-    candidates for a point that the kernel does not have, and what a recording raises.
-    """
-    experiment = replace(
+def as_planned(plan: Plan, experiment: Experiment) -> Experiment:
+    """The experiment with what the plan says itself."""
+    return replace(
         experiment,
         workloads=plan.workload,
         iterations=plan.iterations,
@@ -66,6 +62,15 @@ def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
         disk=plan.disk,
         events=plan.events,
     )
+
+
+def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
+    """Find the plan's points in the experiment's kernel, recording the workload if need be.
+
+    Of the experiment counts all but what the plan says itself. Raises UsageError with the nearest
+    candidates for a point that the kernel does not have, and what a recording raises.
+    """
+    experiment = as_planned(plan, experiment)
     record.validate(experiment)
     arch = record.configured(experiment)
     facts = kernel_facts.load(source.image(experiment.kernel, arch, cache_root()), cache_root())

@@ -18,10 +18,10 @@ from shootdown.run import convert, directory, evidence, experiment, injected
 from shootdown.run.directory import RunDir
 from shootdown.run.evidence import TraceState
 from shootdown.run.experiment import Experiment
+from shootdown.run.traced import Traced
 from shootdown.run.verdict import Evidence, Verdict, decide
 from shootdown.trace.digest import digest
 from shootdown.trace.reader import Trace
-from shootdown.trace.types import Events
 
 EXEC_PHASE: Final = "exec"
 """What the agent calls the phase of a program it was told to execute."""
@@ -38,23 +38,6 @@ class _Files:
     audit: Mapping[str, Any]
     holds: Mapping[str, Any]
     symbols: Path
-
-
-@dataclass(frozen=True)
-class _Known:
-    # A trace that knows its architecture.
-    arch: str
-    trace: Trace
-
-    def events(self) -> Events:
-        return self.trace.events()
-
-    @property
-    def per_cpu(self) -> tuple[Events, ...]:
-        return self.trace.per_cpu
-
-    def release(self) -> None:
-        self.trace.release()
 
 
 def check(
@@ -77,7 +60,7 @@ def check(
         if report is None:
             tell(f"check {sum(state.counts.values())} events")
             report = check_events(
-                _Known(files.experiment.arch, trace),
+                Traced(files.experiment.arch, trace),
                 files.experiment.policy,
                 kernel=known(files.command),
             )

@@ -24,37 +24,15 @@ from shootdown.model.stream import Window
 from shootdown.rules.check import CheckReport
 from shootdown.rules.live import LiveCheck
 from shootdown.run.directory import RunDir, read_json
+from shootdown.run.traced import Traced
 from shootdown.trace.follow import Follower
 from shootdown.trace.reader import Trace
-from shootdown.trace.types import Events
 
 COMPLETE: Final = b"complete\n"
 """What standard input says when nobody writes to the trace any more."""
 _NICENESS: Final = 10
 _PAUSE: Final = 0.02
 """Seconds between looks at a trace that has nothing new."""
-
-
-class _Known:
-    # A trace that knows its architecture.
-
-    def __init__(self, path: Path, arch: str) -> None:
-        self._trace = Trace(path)
-        self.arch = arch
-
-    def events(self) -> Events:
-        return self._trace.events()
-
-    @property
-    def per_cpu(self) -> tuple[Events, ...]:
-        return self._trace.per_cpu
-
-    def release(self) -> None:
-        self._trace.release()
-
-    @property
-    def whole(self) -> bool:
-        return self._trace.complete and not self._trace.lost and not self._trace.gaps
 
 
 def main(words: Sequence[str]) -> int:
@@ -77,15 +55,16 @@ def main(words: Sequence[str]) -> int:
                 if not said:
                     return 0
                 ended = True
-    _finish(checker, _Known(Path(directory), arch), Path(out))
+    _finish(checker, Traced(arch, Trace(Path(directory))), Path(out))
     return 0
 
 
-def _finish(checker: LiveCheck, trace: _Known, out: Path) -> None:
-    if not trace.whole:
+def _finish(checker: LiveCheck, traced: Traced, out: Path) -> None:
+    trace = traced.trace
+    if not trace.complete or trace.lost or trace.gaps:
         _say(doubt="the trace is not whole")
         return
-    report: CheckReport = checker.finish(trace)
+    report: CheckReport = checker.finish(traced)
     with out.open("wb") as file:
         pickle.dump(report, file)
     _say(report=str(out), doubt=checker.doubt)
