@@ -21,6 +21,9 @@ pytestmark = pytest.mark.guest
 
 GUEST = ("--smp", "2", "--mem", "256", "--kernel", "debian:6.12")
 SECONDS = 300
+# Where the stretches of a live check end is chance. One in a dozen or so ends between what a page
+# lost and its declaration, and then the trace is checked again, as it has to be.
+RUNS = 3
 
 
 def judged(value: dict[str, Any]) -> dict[str, Any]:
@@ -33,11 +36,15 @@ def test_live_and_afterwards_are_the_same(
     arch: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--arch", arch, "--workload", "map_fixed", "--iterations", "40", *GUEST]
-    assert main(["run", *words, "--out", str(tmp_path / "run")]) == 0
-    _, said = capfd.readouterr()
+    for attempt in range(RUNS):
+        out = tmp_path / str(attempt)
+        assert main(["run", *words, "--out", str(out)]) == 0
+        _, said = capfd.readouterr()
+        if "again: a page was watched" not in said:
+            break
     assert "again" not in said and "failed" not in said
     assert not re.search(r"^check \d+ events", said, re.MULTILINE)  # it was checked already
-    run = RunDir(tmp_path / "run")
+    run = RunDir(out)
     live = load(run.result)
     assert live.rules["stale-after-return"].exercised > 0
     again = checkstage.check(run, lambda text: None)
