@@ -13,11 +13,13 @@ import pytest
 
 from shootdown import arch
 from shootdown.errors import InfraError
-from shootdown.kernel.built_make import Workshop, tools
+from shootdown.kernel.built_make import Workshop
+from shootdown.kernel.built_tools import CLANG, GCC, Toolchain
 
 MAKEFILE = """\
 allnoconfig:
 	sed s/wanted/got/ $(KCONFIG_ALLCONFIG) >$(O)/.config
+	echo "cross=$(CROSS_COMPILE) llvm=$(LLVM)" >$(O)/toolchain
 
 bzImage: $(O)/mm/a.o
 	mkdir -p $(O)/arch/x86/boot
@@ -145,6 +147,24 @@ def test_tree_that_was_linked_halfway_is_linked_again(tmp_path: Path, pristine: 
 
 @pytest.mark.parametrize("name", arch.names())
 def test_tools_have_versions(name: str) -> None:
-    lines = tools(arch.get(name))
+    lines = GCC.versions(arch.get(name))
     assert len(lines) == 3
     assert all(any(c.isdigit() for c in line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("chain", "told"), [(GCC, "cross=aarch64-linux-gnu- llvm="), (CLANG, "cross= llvm=-19")]
+)
+def test_make_is_told_of_the_toolchain(
+    tmp_path: Path, pristine: Path, chain: Toolchain, told: str
+) -> None:
+    shop = Workshop(tmp_path / chain.name, arch.get("arm64"), 2, chain)
+    shop.link_source(pristine)
+    shop.configure("")
+    assert (shop.objects / "toolchain").read_text() == f"{told}\n"
+
+
+def test_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InfraError, match="clang-19 does not run, which builds kernels"):
+        CLANG.versions(arch.get("arm64"))

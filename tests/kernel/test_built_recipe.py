@@ -12,6 +12,7 @@ from shootdown import arch
 from shootdown.errors import UsageError
 from shootdown.kernel import built_recipe
 from shootdown.kernel.built_recipe import IMAGES, Recipe
+from shootdown.kernel.built_tools import CLANG, GCC
 
 TOOLS = ("gcc: 12", "ld: 2.40", "pahole: 1.24")
 
@@ -41,6 +42,17 @@ def test_name() -> None:
     assert built_recipe.parse("built:7.2").variants == ()
 
 
+def test_toolchain() -> None:
+    assert built_recipe.parse("built:6.12+debug").toolchain is GCC
+    assert built_recipe.parse("built:6.12+debug+clang").toolchain is CLANG
+
+
+def test_two_toolchains(images: Path) -> None:
+    write(images, "gcc", "summary = 'x'\ntoolchain = 'gcc'")
+    with pytest.raises(UsageError, match="is to be built with clang and with gcc"):
+        built_recipe.parse("built:6.12+gcc+clang", images)
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -48,7 +60,7 @@ def test_name() -> None:
         ("built:6", "no built kernel"),
         ("built:6.12+", "no built kernel"),
         ("built:6.12+../x", "no built kernel"),
-        ("built:6.12+nosuch", "there is no variant nosuch; known are debug, kasan"),
+        ("built:6.12+nosuch", "there is no variant nosuch; known are clang, debug, kasan"),
         ("built:6.12+debug+debug", "twice"),
     ],
 )
@@ -119,7 +131,8 @@ def test_variant_is_for_somebody_and_says_what_it_is(name: str) -> None:
     ("text", "said"),
     [
         ("summary = 1\nconfig = 'CONFIG_A=y'", "summary"),
-        ("summary = 'x'", "config or edits is needed"),
+        ("summary = 'x'", "config, edits or toolchain is needed"),
+        ("summary = 'x'\ntoolchain = 'icc'", "'icc' is none of gcc, clang"),
         ("summary = 'x'\nconfigs = 'CONFIG_A=y'", "unknown key configs"),
         ("summary = 'x'\nconfig = 'A=y'", "is no option"),
         ("summary = 'x'\narchs = ['mips']\nconfig = 'CONFIG_A=y'", "mips"),

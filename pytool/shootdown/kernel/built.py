@@ -24,6 +24,7 @@ from shootdown.kernel import cache as store
 from shootdown.kernel.built_make import Workshop
 from shootdown.kernel.built_recipe import IMAGES, PREFIX, Name, Recipe
 from shootdown.kernel.built_source import SourceShelf
+from shootdown.kernel.built_tools import GCC, Toolchain
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def resolve(spec: str, arch: Arch, cache: Path, *, jobs: int = 0) -> BuiltKernel
         raise InfraError(f"cannot build kernels in {where}: {error.strerror or error}") from error
 
 
-def need_programs() -> None:
+def need_programs(toolchain: Toolchain = GCC) -> None:
     """Install what building needs and the machine lacks.
 
     Raises UsageError with the one command to run when only root can, InfraError when it cannot be
@@ -72,7 +73,11 @@ def need_programs() -> None:
     """
     script = IMAGES / "setup" / "packages"
     done = subprocess.run(
-        [script, "kernel"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        [script, toolchain.packages],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     words = done.stderr.strip().splitlines()
     last = words[-1].removeprefix("setup: ") if words else f"{script} failed"
@@ -92,10 +97,10 @@ class _Shelf:
         self._arch = arch
 
     def get(self, spec: str, name: Name, jobs: int) -> BuiltKernel:
-        need_programs()
-        recipe = built_recipe.make(
-            name, self._arch, self._sources.version(name.version), built_make.tools(self._arch)
-        )
+        need_programs(name.toolchain)
+        tools = name.toolchain.versions(self._arch)
+        version = self._sources.version(name.version)
+        recipe = built_recipe.make(name, self._arch, version, tools)
         entry = self._root / f"{recipe.source}{recipe.suffix}-{recipe.key[:12]}"
         if known := self._entry(entry):
             return known
@@ -104,7 +109,9 @@ class _Shelf:
         with store.locked(self._work / ".lock", f"it builds a kernel in {self._work}"):
             if known := self._entry(entry):
                 return known
-            self._build(spec, recipe, pristine, entry, jobs or os.cpu_count() or 1)
+            place = self._work / f"{recipe.source}-{recipe.arch}-{recipe.work_key[:12]}"
+            shop = Workshop(place, self._arch, jobs or os.cpu_count() or 1, name.toolchain)
+            self._build(spec, recipe, pristine, entry, shop)
         made = self._entry(entry)
         if made is None:
             raise InfraError(f"{entry} changes while it is written: try again")
@@ -117,17 +124,17 @@ class _Shelf:
         _, image = built_make.TARGETS[self._arch.name]
         return BuiltKernel(entry / image, about, fresh=False)
 
-    def _build(self, spec: str, recipe: Recipe, pristine: Path, entry: Path, jobs: int) -> None:
+    def _build(
+        self, spec: str, recipe: Recipe, pristine: Path, entry: Path, shop: Workshop
+    ) -> None:
         what = f"{spec} {recipe.arch}"
         # Edits that do not match are told of before anything is built.
         changed = built_edits.apply(recipe.edits, built_edits.reader(pristine))
-        place = self._work / f"{recipe.source}-{recipe.arch}-{recipe.work_key[:12]}"
-        shop = Workshop(place, self._arch, jobs)
         start = time.monotonic()
         shop.link_source(pristine)
         shop.edit(pristine, changed)
         unknown = self._configure(shop, recipe, what)
-        print(f"building {what} in {place}", file=sys.stderr, flush=True)
+        print(f"building {what} in {shop.path}", file=sys.stderr, flush=True)
         shop.build(recipe.suffix, what)
         about = {
             "spec": spec,

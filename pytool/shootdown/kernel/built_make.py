@@ -22,6 +22,7 @@ from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError
+from shootdown.kernel.built_tools import GCC, Toolchain
 
 TARGETS: Final = {"x86_64": ("x86", "bzImage"), "arm64": ("arm64", "Image")}
 """Directory below ``arch``, and the image that is made there in ``boot``."""
@@ -41,27 +42,6 @@ _PLAIN_S: Final = 30.0
 """Seconds between two lines of progress where no terminal is."""
 
 
-def tools(arch: Arch) -> tuple[str, ...]:
-    """A line for each program that decides what is built, with its version.
-
-    Raises InfraError when one is missing.
-    """
-    prefix = _cross(arch)
-    return tuple(_version(name) for name in (f"{prefix}gcc", f"{prefix}ld", "pahole"))
-
-
-def _cross(arch: Arch) -> str:
-    return arch.machine.compiler.removesuffix("gcc")
-
-
-def _version(program: str) -> str:
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InfraError(f"{program} does not run, which builds kernels: {error}") from error
-    return f"{program}: {done.stdout.splitlines()[0]}"
-
-
 @dataclass(frozen=True)
 class Workshop:
     """One working directory: a source, a configuration and a toolchain."""
@@ -69,6 +49,7 @@ class Workshop:
     path: Path
     arch: Arch
     jobs: int
+    toolchain: Toolchain = GCC
 
     @property
     def source(self) -> Path:
@@ -149,7 +130,7 @@ class Workshop:
         directory, _ = TARGETS[self.arch.name]
         command = [
             *("make", "-C", str(self.source), f"O={self.objects}", f"ARCH={directory}"),
-            *(f"CROSS_COMPILE={_cross(self.arch)}", *words),
+            *(*self.toolchain.words(self.arch), *words),
         ]
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with (

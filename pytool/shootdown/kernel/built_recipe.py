@@ -20,12 +20,13 @@ from shootdown.arch import Arch, names
 from shootdown.errors import InfraError, UsageError
 from shootdown.kernel import built_config, built_edits
 from shootdown.kernel.built_edits import Edit
+from shootdown.kernel.built_tools import GCC, TOOLCHAINS, Toolchain
 
 PREFIX: Final = "built:"
 IMAGES: Final = Path(shootdown.__file__).resolve().parents[2] / "images"
 
 _SPEC: Final = re.compile(r"built:(\d+\.\d+(?:\.\d+)?(?:-\d+)?)((?:\+[a-z0-9][a-z0-9-]*)*)")
-_KEYS: Final = {"summary", "archs", "mem", "config", "edits"}
+_KEYS: Final = {"summary", "archs", "mem", "toolchain", "config", "edits"}
 _FORMAT: Final = 1
 """Changes with how a kernel is built; part of every key."""
 
@@ -41,6 +42,8 @@ class Variant:
     """Architectures it is for; empty for all."""
     mem: int
     """MiB of RAM that a guest needs with it; 0 when the default will do."""
+    toolchain: Toolchain | None
+    """What it is built with; None when it does not matter."""
     config: dict[str, str]
     """Options over those of the kernel, by name."""
     edits: tuple[Edit, ...]
@@ -65,6 +68,11 @@ class Name:
         return max((variant.mem for variant in self.variants), default=0)
 
     @property
+    def toolchain(self) -> Toolchain:
+        """What it is built with: gcc unless a variant wants another. Two do not want two."""
+        return next((v.toolchain for v in self.variants if v.toolchain), GCC)
+
+    @property
     def archs(self) -> tuple[str, ...]:
         """Names of the architectures that every variant is for."""
         limits = [variant.archs for variant in self.variants if variant.archs]
@@ -87,7 +95,11 @@ def parse(spec: str, images: Path = IMAGES) -> Name:
     names = match[2].split("+")[1:]
     if len(set(names)) < len(names):
         raise UsageError(f"{spec} names a variant twice")
-    return Name(match[1], tuple(load(name, images) for name in names))
+    loaded = tuple(load(name, images) for name in names)
+    wanted = sorted({v.toolchain.name for v in loaded if v.toolchain})
+    if len(wanted) > 1:
+        raise UsageError(f"{spec} is to be built with {' and with '.join(wanted)}")
+    return Name(match[1], loaded)
 
 
 def variants(images: Path = IMAGES) -> list[str]:
@@ -115,10 +127,15 @@ def _variant(name: str, table: Mapping[str, Any]) -> Variant:
         raise UsageError(f"unknown key {unknown[0]}; known are {', '.join(sorted(_KEYS))}")
     summary, config, edits = (table.get("summary"), table.get("config", ""), table.get("edits", []))
     archs, mem = table.get("archs", []), table.get("mem", 0)
+    toolchain = table.get("toolchain")
     if not isinstance(summary, str) or not isinstance(config, str) or not isinstance(mem, int):
         raise UsageError("summary (needed) and config are texts, mem is a number")
-    if not all(isinstance(value, list) for value in (archs, edits)) or not (config or edits):
-        raise UsageError("archs and edits are lists, and config or edits is needed")
+    if not all(isinstance(value, list) for value in (archs, edits)):
+        raise UsageError("archs and edits are lists")
+    if not (config or edits or toolchain):
+        raise UsageError("config, edits or toolchain is needed")
+    if toolchain is not None and toolchain not in TOOLCHAINS:
+        raise UsageError(f"toolchain: {toolchain!r} is none of {', '.join(TOOLCHAINS)}")
     if others := [arch for arch in archs if arch not in names()]:
         raise UsageError(f"archs: {others[0]!r} is none of {', '.join(names())}")
     return Variant(
@@ -126,6 +143,7 @@ def _variant(name: str, table: Mapping[str, Any]) -> Variant:
         summary,
         tuple(archs),
         mem,
+        TOOLCHAINS[toolchain] if toolchain else None,
         built_config.parse(config, "config"),
         tuple(built_edits.parse(edit) for edit in edits),
     )
