@@ -14,6 +14,7 @@ def outcome(what: str, code: int = 0, **more: Any) -> dict[str, Any]:
         "cell": {"kernel": "debian:6.12", "arch": "arm64", "what": what},
         "exit": code,
         "commit": "abcdef",
+        "release": "6.12.1-cloud",
         "reasons": ["for a reason"],
         "events": 2_500_000,
         "windows": [],
@@ -65,6 +66,12 @@ def test_violations_stand_out():
     assert "1,243, **3 violations**" in text
     assert "* debian:6.12 arm64, munmap: exit 1: for a reason" in text
     assert verdicts.failed(bad)
+
+
+def test_the_document_says_what_ran_and_with_what():
+    text = verdicts.document([outcome("mremap"), outcome("munmap", release="6.12.2-cloud")])
+    assert "(6.12.1-cloud, 6.12.2-cloud)" in text
+    assert "Made with abcdef;" in text
 
 
 def test_an_idle_rule_has_no_figure():

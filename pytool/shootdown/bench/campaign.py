@@ -1,9 +1,10 @@
 """``make campaign``: stock kernels under the own workloads and stress-ng, all rules armed.
 
 A campaign is a list of cells: one kernel, one architecture, one workload or stressor. A cell's
-outcome is appended to a file of JSON lines as soon as it is known, and a cell that the file has is
-not run again, so a campaign can be interrupted, and spread over days. docs/verdicts.md is made of
-the file. What did not pass keeps its run directory; the traces of the others are removed.
+outcome is appended to docs/verdicts.jsonl as soon as it is known, and a cell that the file has is
+not run again, so a campaign can be interrupted, and spread over days and machines. docs/verdicts.md
+is made of that file; take lines out of it to have their cells run anew. What did not pass keeps its
+run directory; the traces of the others are removed.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _campaign(options: argparse.Namespace) -> None:
         for number, future in enumerate(as_completed(asked), 1):
             cell, outcome = future.result()
             if "rules" in outcome:  # else nothing ran: it is to be run again
-                state.write(json.dumps(outcome) + "\n")
+                state.write(json.dumps(outcome, separators=(",", ":")) + "\n")
                 state.flush()
             word = f"exit {outcome['exit']}: {'; '.join(outcome.get('reasons', []))}"
             print(
@@ -130,7 +131,7 @@ def _campaign(options: argparse.Namespace) -> None:
 def main() -> int:
     """Run what is missing and write the document; returns the exit code."""
     parser = argparse.ArgumentParser(prog="shootdown.bench.campaign")
-    parser.add_argument("--state", type=Path, default=Path("runs/campaign.jsonl"))
+    parser.add_argument("--state", type=Path, default=Path("docs/verdicts.jsonl"))
     parser.add_argument("--runs", type=Path, default=Path("runs/campaign"))
     parser.add_argument("--out", type=Path, default=Path("docs/verdicts.md"))
     parser.add_argument("--only", default="*", help="pattern of 'KERNEL ARCH WHAT'")

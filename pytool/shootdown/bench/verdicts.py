@@ -16,8 +16,9 @@ _HEAD: Final = """\
 <!-- Made by `make campaign` from real runs; do not edit. -->
 # What stock kernels did
 
-Debian's kernels as they are packaged, all groups of events recorded, all rules armed. Every cell is
-a guest of its own. Made with {commits}.
+Debian's kernels as they are packaged ({releases}), all groups of events
+recorded, all rules armed. Every cell is a guest of its own. Made with {commits}; what the
+tables are made of is in `verdicts.jsonl`, from where `make campaign` goes on.
 
 ## MAP_FIXED: Wilcox and Glisse
 
@@ -47,6 +48,7 @@ guest, or gave no rule anything to judge.
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:
     """What of result.json the tables need."""
     return {
+        "release": result["kernel"]["release"],
         "reasons": result["reasons"],
         "events": sum(result["events"].values()),
         "lost": result["lost"],
@@ -71,12 +73,17 @@ def failed(outcome: Outcome) -> bool:
 
 def document(outcomes: Sequence[Outcome]) -> str:
     """The text of docs/verdicts.md."""
-    commits = ", ".join(sorted({outcome["commit"] for outcome in outcomes})) or "nothing"
+    commits = _every("commit", outcomes)
     own = [o for o in outcomes if ":" not in o["cell"]["what"]]
-    lines = [_HEAD.format(commits=commits), *_map_fixed(own)]
+    head = _HEAD.format(commits=commits, releases=_every("release", outcomes))
+    lines = [head, *_map_fixed(own)]
     lines += [_RULES, *_rules(own), _LOADS, *_loads([o for o in outcomes if o not in own])]
     lines += ["", "## Everything that did not pass", "", *_failures(outcomes)]
     return "\n".join(lines) + "\n"
+
+
+def _every(key: str, outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(sorted({o[key] for o in outcomes if o.get(key)})) or "none"
 
 
 def _map_fixed(outcomes: Sequence[Outcome]) -> list[str]:
