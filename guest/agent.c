@@ -22,7 +22,7 @@
 #include "request.h"
 #include "workload.h"
 
-enum { MAX_LINE = 4096, MAX_WORDS = 64, MAX_SHOWN = 500 };
+enum { MAX_LINE = 4096, MAX_WORDS = 64, SHOWN = 500 };
 
 /* Wait for @child, reaping the orphans that init inherits. Returns 0..255 or 128 + signal. */
 static int wait_for(pid_t child)
@@ -113,17 +113,23 @@ static void command_load(char **words)
 		start_and_wait(words[0], words[1], words + 1, false);
 }
 
-/* What is beyond MAX_SHOWN lines is left out: a file is a guest's word, and may be endless. */
+/* `show PATH [LINES]`. A file may be endless: what is beyond the lines asked for is left out. */
 static void command_show(char **words)
 {
 	char line[512];
-	FILE *file = words[0] ? fopen(words[0], "re") : NULL;
+	uint64_t lines = SHOWN;
+	FILE *file;
 
-	if (!file) {
-		say("error show: %s", words[0] ? strerror(errno) : "needs PATH");
+	if (!words[0] || (words[1] && !parse_number(words[1], &lines))) {
+		say("error show: needs PATH [LINES]");
 		return;
 	}
-	for (int i = 0; i < MAX_SHOWN && fgets(line, sizeof(line), file); i++) {
+	file = fopen(words[0], "re");
+	if (!file) {
+		say("error show: %s", strerror(errno));
+		return;
+	}
+	for (uint64_t i = 0; i < lines && fgets(line, sizeof(line), file); i++) {
 		line[strcspn(line, "\n")] = '\0';
 		say("line %s", line);
 	}

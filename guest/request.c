@@ -11,7 +11,7 @@
 /* Stamps count generations, two an iteration, in 36 bits. */
 static const uint64_t max_iterations = 1000000000;
 
-static bool parse_number(const char *text, uint64_t *value)
+bool parse_number(const char *text, uint64_t *value)
 {
 	char *end;
 

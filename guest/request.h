@@ -5,6 +5,8 @@
 
 #include "workload.h"
 
+#include <stdbool.h>
+
 enum { PROBLEM_BYTES = 256 };
 
 /*
@@ -12,5 +14,8 @@ enum { PROBLEM_BYTES = 256 };
  * fills @job, or returns one sentence that says what is wrong, kept in @problem.
  */
 const char *request_parse(char **words, struct job *job, char problem[PROBLEM_BYTES]);
+
+/* All of @text as a number, in C's notation. Returns false when it is none. */
+bool parse_number(const char *text, uint64_t *value);
 
 #endif

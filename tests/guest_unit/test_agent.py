@@ -44,6 +44,7 @@ def test_lists_every_workload_file(agent: Agent):
         ("load", "needs NAME PATH"),
         ("load name", "needs NAME PATH"),
         ("show", "needs PATH"),
+        ("show /etc/passwd many", "needs PATH"),
         ("show /nonexistent", "No such file"),
         ("x" * 5000, "at most 4095 bytes"),
         ("exec " + "x " * 100, "at most 64 words"),
@@ -117,5 +118,7 @@ def test_shows_no_more_than_the_host_can_take(agent: Agent, tmp_path: Path):
     text.write_text("x" * 3000 + "\n" + "y\n" * 5000)
     shown = agent.ask(f"show {text}")
     assert len(shown) == 501
+    assert agent.ask(f"show {text} 2") == ["line " + "x" * 511, "line " + "x" * 511, "end"]
+    assert len(agent.ask(f"show {text} 4000")) == 4001
     assert max(map(len, shown)) <= 5 + 511
     assert agent.ask("list")[-1] == "end"

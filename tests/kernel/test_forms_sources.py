@@ -11,7 +11,7 @@ import pytest
 
 from shootdown import arch
 from shootdown.errors import InfraError
-from shootdown.kernel import facts
+from shootdown.kernel import asked, facts
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.image import load
 from shootdown.kernel.symbols import read_map
@@ -133,6 +133,20 @@ def test_symbols_from_system_map(x86: KernelFacts, tmp_path: Path, cache: Path) 
         assert found.symbols_from.startswith(f"System.map, {tmp_path}/System.map")
         assert dict(found.symbols) == dict(x86.symbols)
         assert found.members == x86.members
+
+
+def test_symbols_that_a_guest_was_asked_for(x86: KernelFacts, tmp_path: Path, cache: Path) -> None:
+    image = write(x86, tmp_path, no_kallsyms(x86))
+    kept = asked.keep(image, cache, forms.system_map(x86.symbols))
+    found = facts.load(image, cache)
+    assert found.symbols_from == f"/proc/kallsyms, {kept}, {len(x86.symbols.names)} symbols"
+    assert dict(found.symbols) == dict(x86.symbols)
+    (tmp_path / "other").write_bytes(image.read_bytes() + b"\0")
+    with pytest.raises(InfraError, match="no symbol table"):
+        facts.load(tmp_path / "other", cache)
+    kept.write_text(moved(x86))
+    with pytest.raises(InfraError, match="disagree with the text"):
+        facts.load(image, cache)
 
 
 def test_what_a_system_map_may_be() -> None:

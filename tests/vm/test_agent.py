@@ -79,6 +79,16 @@ def test_load_and_show(tmp_path: Path) -> None:
     assert heard == "load mremap /usr/bin/a --mremap 2\nshow /tmp/figures\n"
 
 
+def test_show_asks_for_lines_and_takes_no_more(tmp_path: Path) -> None:
+    async def talk(agent: Agent) -> str:
+        return await agent.show("/proc/kallsyms", 2)
+
+    text, heard = converse(tmp_path, b"line a\nline b\nend\n", talk)
+    assert (text, heard) == ("a\nb\n", "show /proc/kallsyms 2\n")
+    with pytest.raises(GuestCrashError, match="more of /proc/kallsyms than 2 lines"):
+        converse(tmp_path, b"line a\n" * 3 + b"end\n", talk)
+
+
 def test_refusal_is_a_usage_error_and_not_the_end(tmp_path: Path) -> None:
     async def talk(agent: Agent) -> int:
         with pytest.raises(UsageError, match="refused 'run b 1 1': no workload b"):

@@ -7,9 +7,9 @@ import time
 
 from shootdown import arch
 from shootdown.cli import given, options
-from shootdown.kernel import facts
+from shootdown.kernel import facts, tree
 from shootdown.kernel.cache import cache_root
-from shootdown.run import source
+from shootdown.run import ask, source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {options.DEFAULT.kernel})",
     )
     parser.add_argument("--arch", default="all", help=f"{', '.join(arch.names())} or all")
+    parser.add_argument(
+        "--boot",
+        action="store_true",
+        help="boot each kernel once and read its /proc/kallsyms, for want of other symbols",
+    )
     options.add_json(parser)
 
 
@@ -34,6 +39,8 @@ def execute(args: argparse.Namespace) -> int:
         for name in names:
             start = time.monotonic()
             image = source.image(spec, arch.get(name), cache_root())
+            if args.boot:
+                ask.kallsyms(tree.locate(image, cache_root()).image, cache_root())
             known = facts.load(image, cache_root())
             given.progress()(f"{spec} {name}: ready in {time.monotonic() - start:.1f} s")
             entry = {"spec": spec, "arch": known.arch, "release": known.release}

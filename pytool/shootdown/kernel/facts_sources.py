@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from shootdown.errors import InfraError
@@ -21,6 +22,7 @@ from shootdown.kernel.image_elf import FileContent
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
+ASK: Final = "`shootdown fetch --boot` boots the kernel once and reads its /proc/kallsyms"
 T = TypeVar("T")
 Types = Btf | Dwarf
 """The layouts of structures: both have ``look_up``, ``member``, ``has``, ``size`` and ``enum``."""
@@ -82,7 +84,7 @@ class Kernel:
             SYMBOLS,
             self,
             f"{self.image.path} carries no symbol table; use a kernel built with CONFIG_KALLSYMS, "
-            "or put its vmlinux or its System.map beside it.",
+            f"or put its vmlinux or its System.map beside it. {ASK}, where there is one.",
         )
 
     @cached_property
@@ -140,8 +142,10 @@ def _elf_symbols(kernel: Kernel) -> tuple[SymbolTable | None, str]:
 
 def _system_map(kernel: Kernel) -> tuple[SymbolTable | None, str]:
     path = kernel.files.system_map
-    if path is None:
-        return None, "none beside the image"
+    return _map(kernel, path) if path else (None, "none beside the image")
+
+
+def _map(kernel: Kernel, path: Path) -> tuple[SymbolTable | None, str]:
     try:
         found = symbols.read_map(path.read_bytes(), str(path))
     except OSError as error:
@@ -167,9 +171,10 @@ def _kallsyms(kernel: Kernel) -> tuple[SymbolTable | None, str]:
     return found, f"{kernel.image.path}, {len(found.names)} symbols"
 
 
-def _proc_kallsyms(_: Kernel) -> tuple[SymbolTable | None, str]:
-    # Events are asked for by address before the guest boots, so it cannot be asked itself.
-    return None, "save it as System.map beside the image, as root of a guest booted with nokaslr"
+def _proc_kallsyms(kernel: Kernel) -> tuple[SymbolTable | None, str]:
+    # Events are asked for by address before the guest boots: the one that told was another.
+    path = kernel.files.asked
+    return _map(kernel, path) if path else (None, f"not asked yet: {ASK}")
 
 
 def _btf(kernel: Kernel) -> tuple[Btf | None, str]:

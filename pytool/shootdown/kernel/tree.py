@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from shootdown.errors import InfraError, UsageError
-from shootdown.kernel import deb, image_elf
+from shootdown.kernel import asked, deb, image_elf
 
 _BOOT: Final = ("bzImage", "Image", "vmlinuz.efi", "Image.gz", "Image.*")
 """Boot images of a build tree in the order of preference, below ``arch/*/boot``."""
@@ -31,11 +31,13 @@ class KernelFiles:
     """The ELF file, which may have symbols and debugging information; may be ``image``."""
     system_map: Path | None = None
     config: Path | None = None
+    asked: Path | None = None
+    """What a guest said of the image's symbols (``asked``)."""
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file that says something of the kernel's memory."""
-        found = (self.image, self.vmlinux, self.system_map)
+        found = (self.image, self.vmlinux, self.system_map, self.asked)
         return tuple(dict.fromkeys(file for file in found if file))
 
 
@@ -47,17 +49,20 @@ def locate(path: Path, cache: Path) -> KernelFiles:
     root of the cache. Raises UsageError when a directory is no built tree, InfraError when a file
     cannot be read or a package has no kernel.
     """
-    if path.is_dir():
-        return of_tree(path)
     try:
-        if deb.is_package(path):
-            return _beside(deb.unpacked(path, cache) / "vmlinuz")
-        if path.name == "vmlinux" and (path.parent / ".config").is_file():
-            return of_tree(path.parent)
-        root = _root(path.resolve())
-        return _in_tree(root, path.resolve()) if root else _beside(path)
+        found = of_tree(path) if path.is_dir() else _of_file(path, cache)
+        return replace(found, asked=asked.find(found.image, cache))
     except OSError as error:
         raise InfraError(f"Cannot read the kernel {path}: {error.strerror}.") from None
+
+
+def _of_file(path: Path, cache: Path) -> KernelFiles:
+    if deb.is_package(path):
+        return _beside(deb.unpacked(path, cache) / "vmlinuz")
+    if path.name == "vmlinux" and (path.parent / ".config").is_file():
+        return of_tree(path.parent)
+    root = _root(path.resolve())
+    return _in_tree(root, path.resolve()) if root else _beside(path)
 
 
 def of_tree(tree: Path) -> KernelFiles:

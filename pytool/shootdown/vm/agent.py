@@ -18,6 +18,8 @@ from shootdown.errors import GuestCrashError, InfraError, UsageError
 from shootdown.vm.console import CappedLog
 from shootdown.vm.process import PeerGoneError
 
+SHOWN = 500
+"""Lines that the agent shows of a file unless it is asked for another number."""
 _LINE_LIMIT = 64 * 1024
 _MAX_STATUS = 255
 _PIPE_BYTES = 1 << 20
@@ -126,17 +128,19 @@ class Agent:
         """Run a program of the guest's file system to its end, as the phase ``name``."""
         return await self._workload("load", name, path, *args)
 
-    async def show(self, path: str) -> str:
-        """The text of a file in the guest: its first 500 lines, printable ASCII, cut at 511."""
-        await self._send("show", path)
-        text = ""
+    async def show(self, path: str, lines: int = SHOWN) -> str:
+        """The first lines of a file in the guest, as printable ASCII, each cut at 511 bytes."""
+        await self._send("show", path, *([str(lines)] if lines != SHOWN else []))
+        text: list[str] = []
         while True:
             word, rest = await self._receive()
             if word == "end":
                 self._pending = None
-                return text
+                return "".join(f"{line}\n" for line in text)
             if word == "line":
-                text += rest + "\n"
+                text.append(rest)
+            if len(text) > lines:
+                raise GuestCrashError(f"the agent shows more of {path} than {lines} lines")
 
     async def list(self) -> dict[str, str]:
         """Ask for the workloads: headline by name."""

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 from shootdown.errors import InfraError, ShootdownError
 from shootdown.vm import memory, why
-from shootdown.vm.agent import Agent, Hello, WorkloadResult
+from shootdown.vm.agent import SHOWN, Agent, Hello, WorkloadResult
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.console import CappedLog, Console
 from shootdown.vm.memory import GuestMemory
@@ -146,10 +146,10 @@ class Guest:
         self._require(State.RUNNING)
         return await self.guard(self.agent.load(name, path, *args), timeout, f"finish {name}")
 
-    async def show(self, path: str, timeout: float = 60) -> str:
-        """Text of a file in the guest. Raises UsageError when there is none."""
+    async def show(self, path: str, timeout: float = 60, lines: int = SHOWN) -> str:
+        """First lines of a file in the guest. Raises UsageError when there is none."""
         self._require(State.RUNNING)
-        return await self.guard(self.agent.show(path), timeout, f"show {path}")
+        return await self.guard(self.agent.show(path, lines), timeout, f"show {path}")
 
     async def workloads(self, timeout: float = 60) -> dict[str, str]:
         """The agent's workloads, headline by name: as saved, or asked for."""
