@@ -9,7 +9,8 @@ import pytest
 from shootdown.arch import names
 from shootdown.run import source
 
-PLAIN: Final = ("built:6.12", "built:7.2", "built:6.12+clang")
+CLANG: Final = "built:6.12+clang"
+PLAIN: Final = ("built:6.12", "built:7.2", CLANG)
 DEBUG: Final = ("built:6.12+debug", "built:6.12+debug+kasan")
 MUTANTS: Final = (
     ("x86_64", "built:6.12+mapfixed-noflush"),

@@ -9,14 +9,16 @@ import pytest
 
 from shootdown.cli.main import main
 from shootdown.errors import ExitCode
+from shootdown.model.known import known
 from shootdown.rules.check import RULES
 from shootdown.run import directory
 
-from .kernels import DEBUG, MARKS, MUTANTS, PLAIN, RT, of_all_archs
+from .kernels import CLANG, DEBUG, MARKS, MUTANTS, PLAIN, RT, of_all_archs
 
 pytestmark = MARKS
 
 SMALL: Final = ("--workload=map_fixed,munmap,fork_cow,mprotect", "--iterations=50")
+EVERY_RULE: Final = ("--workload=map_fixed,munmap,fork_cow,mprotect,table_walk,pinned_fork",)
 
 
 def run(out: Path, arch: str, spec: str, *words: str) -> int:
@@ -31,7 +33,7 @@ def audit(out: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(("arch", "spec"), of_all_archs(*PLAIN, *DEBUG))
 def test_kernel_passes_and_the_audit_agrees(arch: str, spec: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run(out, arch, spec, "--events=all") == ExitCode.PASS
+    assert run(out, arch, spec, "--events=all", *EVERY_RULE) == ExitCode.PASS
     found = audit(out)
     assert found["mismatches"] == found["unknown_tables"] == found["inconsistencies"] == 0, found
     assert found["nonzero_checked"] > 2000
@@ -41,6 +43,23 @@ def test_kernel_passes_and_the_audit_agrees(arch: str, spec: str, tmp_path: Path
     rules = {rule.id for rule in RULES if arch in rule.archs}
     assert rules - armed <= {"aliased-translation"}, result["rules"]  # measured, not judged
     assert all(result["rules"][name]["exercised"] for name in armed - {"break-before-make"})
+
+
+INLINED: Final = {
+    "x86_64": {"vm_area_dup inside copy_mm", "try_grab_folio inside follow_page_pte"},
+    "arm64": {
+        "vm_area_dup inside copy_mm",
+        "unpin_user_pages inside unpin_user_pages_dirty_lock",
+    },
+}
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+def test_what_clang_put_into_its_callers_is_said(arch: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(out, arch, CLANG, "--events=vmas,gup") == ExitCode.PASS
+    absent = known(directory.read_json(out / "command.json")).absent
+    assert {name for name in absent if " inside " in name} == INLINED[arch]
 
 
 @pytest.mark.parametrize(("arch", "spec"), MUTANTS)

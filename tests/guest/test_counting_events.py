@@ -48,6 +48,13 @@ PHASES = (
 )
 STRAYS = (*counting.UNCOUNTED, "fault", "attempt", "lock read", "lock_vma", "lock_mm", "mem_abort")
 """In a fork, how the child runs decides which shared pages the thread copies."""
+UNSEEN = {
+    "vm_area_dup": lambda phase, _: phase == "vma_fork",
+    "try_grab_folio": lambda _, name: "try_grab_folio" in name or name.startswith("pin "),
+    "unpin_user_pages": lambda _, name: "unpin_user_pages" in name,
+}
+"""What of a phase is not told where the compiler has put a function into its caller, as the
+recording says it has (kernel/inlined.py)."""
 
 
 @dataclass
@@ -55,6 +62,11 @@ class Counted:
     recording: Recording
     known: Known
     derivation: Derivation
+
+    @functools.cached_property
+    def inlined(self) -> list[str]:
+        """Functions that the recording says it has not seen all calls of."""
+        return [name for name in UNSEEN if f"{name} inside" in " ".join(self.known.absent)]
 
     @functools.cached_property
     def phases(self) -> list[Phase]:
@@ -71,6 +83,8 @@ class Counted:
         names = {*found, *right}
         if phase.name == "vma_fork":
             names = {name for name in names if not any(stray in name for stray in STRAYS)}
+        for unseen in map(UNSEEN.__getitem__, self.inlined):
+            names = {name for name in names if not unseen(phase.name, name)}
         return {n: (found[n], right[n]) for n in sorted(names) if found[n] != right[n]}
 
 
@@ -131,6 +145,8 @@ def test_witnesses_and_source_agree(counted: Counted) -> None:
 
 
 def test_every_child_of_a_fork_gives_its_vmas_back(counted: Counted) -> None:
+    if "vm_area_dup" in counted.inlined:
+        pytest.skip("the births of a fork are not told of this kernel, and the recording says so")
     vmas = shootdown.Trace(counted.recording.run.path).vmas
     for phase in (p for p in counted.phases if p.name == "vma_fork"):
         inside = vmas[(vmas["seq"] > phase.first) & (vmas["seq"] < phase.end)]

@@ -44,7 +44,7 @@ def find(image: KernelImage, symbols: SymbolTable, names: Iterable[str]) -> dict
     A name stands for ``NAME.isra.N`` and ``NAME.constprop.N`` too. Static functions of one name
     cannot be told apart and are left out as well.
     """
-    listed = _by_stem(symbols)
+    listed = by_stem(symbols)
     thunks = frozenset(symbols[name] for name in _RETURN_THUNKS if name in symbols)
     return {
         name: places
@@ -54,7 +54,7 @@ def find(image: KernelImage, symbols: SymbolTable, names: Iterable[str]) -> dict
     }
 
 
-def _by_stem(symbols: SymbolTable) -> dict[str, list[str]]:
+def by_stem(symbols: SymbolTable) -> dict[str, list[str]]:
     """Full names by the name without the compiler's suffix; one entry for each address."""
     found: dict[str, list[str]] = {}
     last: dict[str, int] = {}

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from shootdown.errors import InfraError
-from shootdown.kernel import exits, facts_check, groups, irq_off, lock_forms, tree
+from shootdown.kernel import exits, facts_check, groups, inlined, irq_off, lock_forms, tree
 from shootdown.kernel import facts_sources as sources
 from shootdown.kernel import image as images
 from shootdown.kernel.btf import Btf, Member
@@ -28,7 +28,7 @@ from shootdown.kernel.image import KernelImage
 from shootdown.kernel.symbols import SymbolTable
 from shootdown.kernel.tree import KernelFiles
 
-_FORMAT: Final = 7
+_FORMAT: Final = 8
 """Goes up when what is cached, or how it is found, changes."""
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -52,6 +52,8 @@ class KernelFacts:
     """Of ``facts_needs`` and of event groups: the enumerators the kernel has."""
     functions: dict[str, Places] = field(repr=False)
     """Functions that event groups speak of: where they begin and end."""
+    inlined: dict[str, str]
+    """Functions that groups record, by name: which caller the compiler has put them into."""
     missing: tuple[str, ...]
     """Of ``facts_needs``: symbols, members and enumerators the kernel does not have."""
     symbols_from: str
@@ -156,6 +158,7 @@ def learn(image: KernelImage, files: KernelFiles | None = None) -> KernelFacts:
         members=members,
         constants=constants,
         functions=_functions(image, symbols, members),
+        inlined=inlined.find(image, symbols, groups.all_calls()),
         missing=tuple(n for n in wanted if n not in {*symbols, *members, *constants}),
         symbols_from=str(listed),
         types_from=str(types),
@@ -203,7 +206,8 @@ def _derive(
 def _version() -> str:
     """Changes with the format and with what is looked up."""
     asked = (groups.all_members(), groups.all_constants(), groups.all_functions())
-    known = (_FORMAT, NEEDS, sorted(FINDERS), lock_forms.MEMBERS, *asked)
+    calls = groups.all_calls()
+    known = (_FORMAT, NEEDS, sorted(FINDERS), lock_forms.MEMBERS, *asked, calls)
     return hashlib.sha256(repr(known).encode()).hexdigest()[:8]
 
 
@@ -217,6 +221,7 @@ def _keep(entry: Path, facts: KernelFacts) -> None:
         "members": {name: [m.offset, m.size] for name, m in facts.members.items()},
         "constants": facts.constants,
         "functions": {n: [f.entry, f.returns, f.tails, f.also] for n, f in facts.functions.items()},
+        "inlined": facts.inlined,
         "missing": facts.missing,
         "symbols_from": facts.symbols_from,
         "types_from": facts.types_from,
@@ -258,6 +263,7 @@ def _recall(entry: Path, files: KernelFiles) -> KernelFacts | None:
                 name: Places(entry, tuple(returns), tuple(tails), tuple(also))
                 for name, (entry, returns, tails, also) in about["functions"].items()
             },
+            inlined=about["inlined"],
             missing=tuple(about["missing"]),
             symbols_from=about["symbols_from"],
             types_from=about["types_from"],

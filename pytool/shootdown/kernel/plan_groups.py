@@ -38,6 +38,8 @@ def resolve(facts: KernelFacts, group: Group) -> Resolved:
     wanted += [word.member for word in group.percpu]
     wanted += [word.symbol for word in group.variables]
     absent = [name for name in wanted if not facts.has(name)]
+    told = {name for call in group.calls for name in call.of}
+    absent += [f"{name} inside {host}" for name, host in facts.inlined.items() if name in told]
     return Resolved(group, tuple(dict.fromkeys(absent + _unnamed(facts, group))), refused)
 
 

@@ -20,6 +20,7 @@ from shootdown.kernel.groups import (
     walkers,
 )
 from shootdown.kernel.groups.base import Group, Section
+from shootdown.kernel.inlined import Call
 
 _ALL: Final = (
     functions.GROUP,
@@ -79,3 +80,8 @@ def all_functions() -> tuple[str, ...]:
     """Names of the functions that any group records, or asks for."""
     traced = [traced.function.name for group in GROUPS.values() for traced in group.functions]
     return tuple(dict.fromkeys(traced))
+
+
+def all_calls() -> tuple[Call, ...]:
+    """Calls that must not go unseen for any group."""
+    return tuple(dict.fromkeys(call for group in GROUPS.values() for call in group.calls))

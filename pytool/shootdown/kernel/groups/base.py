@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from shootdown.kernel.inlined import Call
 from shootdown.kernel.plan_spec import PerCpuWord
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Watch
@@ -109,6 +110,9 @@ class Group:
     """What it tells, one line."""
     functions: tuple[Traced, ...] = ()
     sections: tuple[Section, ...] = ()
+    calls: tuple[Call, ...] = ()
+    """Calls that must not go unseen. Where the compiler has put the function into its caller, the
+    group says that it lacks it there."""
     words: tuple[Word, ...] = ()
     percpu: tuple[PerCpuWord, ...] = ()
     variables: tuple[GlobalWord, ...] = ()
@@ -157,3 +161,8 @@ VMA_LIFE: Final = (
     ),
 )
 """Begins and ends ``Set.VMA``: part of every group that watches its words."""
+VMA_COPIES: Final = (
+    Call(("vm_area_dup",), ("dup_mmap", "dup_mm", "copy_mm", "copy_process")),
+    Call(("vm_area_dup",), ("__split_vma",)),
+)
+"""A fork's (kernel/fork.c, later mm/mmap.c), and those of splits (mm/mmap.c, later mm/vma.c)."""

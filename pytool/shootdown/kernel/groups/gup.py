@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from shootdown.errors import InfraError
 from shootdown.kernel import page_structs
 from shootdown.kernel.groups.base import Group, Set, Traced, Word
+from shootdown.kernel.inlined import Call
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Watch
 
@@ -77,6 +78,14 @@ GROUP: Final = Group(
         Traced(Function.unpin_user_folio, 2),
         Traced(Function.unpin_folio, 1),
         Traced(Function.unpin_folios, 2),
+    ),
+    calls=(
+        # Until 6.10 the slow path grabs pages, not folios.
+        Call(
+            ("try_grab_folio", "try_grab_page"),
+            ("follow_page_pte", "follow_page_mask", "__get_user_pages"),
+        ),
+        Call(("unpin_user_pages",), ("unpin_user_pages_dirty_lock",)),
     ),
     needs=(
         ("__get_user_pages",),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shootdown.kernel.groups.base import VMA_LIFE, Group, Set, Traced, Word
+from shootdown.kernel.groups.base import VMA_COPIES, VMA_LIFE, Group, Set, Traced, Word
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Watch
 
@@ -23,6 +23,7 @@ GROUP: Final = Group(
         Traced(Function["__vma_start_write"], 2),
         Traced(Function["__vma_start_exclude_readers"], 1),
     ),
+    calls=VMA_COPIES,
     words=(
         Word(Watch.VMA_LOCK, Set.VMA, "vma_lock.lock.count", via="vm_area_struct.vm_lock", size=8),
         Word(Watch.VMA_REFCNT, Set.VMA, "vm_area_struct.vm_refcnt"),

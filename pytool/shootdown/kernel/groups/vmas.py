@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from shootdown.kernel.groups.base import VMA_LIFE, Group, Set, Word
+from shootdown.kernel.groups.base import VMA_COPIES, VMA_LIFE, Group, Set, Word
 from shootdown.trace.schema import Watch
 
 GROUP: Final = Group(
     name="vmas",
     text="VMAs: birth, range, flags, attachment and death; the tree's root",
     functions=VMA_LIFE,
+    calls=VMA_COPIES,
     words=(
         Word(Watch.VMA_START, Set.VMA, "vm_area_struct.vm_start"),
         Word(Watch.VMA_END, Set.VMA, "vm_area_struct.vm_end"),
