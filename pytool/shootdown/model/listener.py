@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Call, Stale, Superseded
+from shootdown.model.history import History
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 
 class Listener:
@@ -33,8 +33,8 @@ class Listener:
     history: ClassVar[tuple[Kind, ...]] = tuple(Kind)
     """Kinds of events that ``begun`` is to tell of; the fewer, the less memory a check takes."""
 
-    def begun(self, events: Events) -> None:
-        """A trace is about to be fed; these are all of its events, of ``history`` at least."""
+    def begun(self, history: History) -> None:
+        """A trace is about to be fed: all of its events, of ``history`` at least."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """A valid user entry was taken away; ``stales`` are the copies that CPUs may hold."""

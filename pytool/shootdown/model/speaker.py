@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from shootdown.model.history import History
 from shootdown.model.listener import HOOKS, Listener
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
@@ -34,7 +35,7 @@ class Speaker:
 
     def tell_begun(self, events: Events) -> None:
         """Tell listeners of all the events to come, of ``history`` at least."""
-        self._tell("begun", events)
+        self._tell("begun", History(events))
 
     def _hook(self) -> None:
         """All listeners are there."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from shootdown.model import installs
-from shootdown.model.faults import Attempt, faults
+from shootdown.model.faults import Attempt
+from shootdown.model.history import History
 from shootdown.model.installs import Vmas, within
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import span_of
@@ -16,7 +17,6 @@ from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 _WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_FLAGS, Watch.VMA_PAGE_PROT)
 _FUNCTIONS: Final = (Function.handle_mm_fault, Function.unmap_vmas)
@@ -86,11 +86,11 @@ Sanctioned:
         """Without VMAs and calls there is nothing to judge by."""
         return super().idle(scene) or scene.lacks(watches=_WORDS, functions=_FUNCTIONS)
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out which stores faults make, and rebuild the lives of VMAs."""
         if self.armed:
-            self._within = within(faults(events).attempts, events)
-            self._vmas = Vmas(events)
+            self._within = within(history)
+            self._vmas = Vmas(history)
 
     def coverage(self) -> dict[str, int]:
         """Stores that could not be judged."""

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar, Final
 
 from shootdown.model import pinned
+from shootdown.model.history import History
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
 from shootdown.model.pinned import Hold, Pinned, held
@@ -97,10 +98,10 @@ Not judged:
             watches=cls.words, functions=(Function.handle_mm_fault,)
         )
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out what was pinned when."""
         if self.armed:
-            self._held = pinned.read(events, self.machine.kernel)
+            self._held = pinned.read(history.events, self.machine.kernel)
 
     def stands(self, events: Events) -> bool:
         """Nothing was pinned, and no entry that fork narrowed had a plain reference then."""

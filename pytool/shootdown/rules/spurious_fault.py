@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from shootdown.model.history import History
 from shootdown.model.machine import Machine
 from shootdown.model.refusals import Refusal, refusals
 from shootdown.model.stream import Event
@@ -11,7 +12,6 @@ from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 _WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_MM)
 _FUNCTIONS: Final = (Function.lock_mm_and_find_vma, Function.vm_area_alloc)
@@ -67,10 +67,10 @@ Sanctioned, or not judged:
             return "the kernel's VMAs do not say whether they are attached"
         return note
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out what was mapped around every refused fault."""
         if self.armed:
-            self._refused = {one.fault.seq: one for one in refusals(events)}
+            self._refused = {one.fault.seq: one for one in refusals(history)}
 
     def faulted(self, event: Event) -> None:
         """Judge a fault."""
