@@ -95,6 +95,11 @@ class CallStacks:
         other._frames = {base: list(frames) for base, frames in self._frames.items()}
         return other
 
+    def all_functions(self) -> set[int]:
+        """What any task or interrupt is inside of."""
+        frames = [*self._frames.values(), *(cpu.interrupt for cpu in self._cpus.values())]
+        return {function for mine in frames for function, _ in mine}
+
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
         return tuple([function for function, _ in self.frames(cpu)])

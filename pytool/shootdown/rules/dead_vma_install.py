@@ -129,7 +129,7 @@ Sanctioned:
 
     def _by_others(self, event: Event) -> bool:
         """Whether the innermost fault is doing something else than its own work."""
-        return not _OTHERS.isdisjoint(self.machine.calls.of(event.cpu))
+        return self.machine.calls.inside(event.cpu, _OTHERS)
 
     def _wrong(
         self, given: Step, vma: Step, attempt: Attempt, event: Event

@@ -201,7 +201,7 @@ Not judged:
         )
 
     def _inside(self, functions: AbstractSet[int], event: Event) -> bool:
-        return not functions.isdisjoint(self.machine.calls.of(event.cpu))
+        return self.machine.calls.inside(event.cpu, functions)
 
     def _pins(self, entry: int, event: Event, before: int = 0) -> list[Hold]:
         return self._holds(self._held.pins, entry, event, before)
