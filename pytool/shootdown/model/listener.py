@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Call, Stale, Superseded
@@ -19,8 +19,8 @@ class Listener:
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
 
-    deaf: ClassVar[bool] = False
-    """Whether it hears nothing while it is not armed."""
+    deaf: ClassVar[Collection[str]] = ()
+    """Names of the hooks that it has no use for while it is not armed; ``HOOKS``: of none."""
 
     functions: ClassVar[tuple[Function, ...]] = ()
     """Functions that ``called`` and ``left`` are to tell of, wherever they are entered."""
@@ -51,8 +51,8 @@ class Listener:
     def linked(self, table: int, event: Event) -> None:
         """The page at a PA has become a table of user space."""
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """An invalidation has reached a copy."""
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """An invalidation has reached copies."""
 
     def entered(self, call: Call, event: Event) -> None:
         """A system call began; its arguments are known.

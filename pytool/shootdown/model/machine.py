@@ -7,7 +7,7 @@ listeners what it meant. Rules and measurements never look at raw events' effect
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -110,7 +110,7 @@ class Machine(Speaker):
         self._hook()
         functions = self.functions
         self._thin = Thin(self.arch, stack_log2, functions) if thin else None
-        words = {word for listener in self._listeners for word in listener.words}
+        words = {w for x in self._listeners if x.armed or "watched" not in x.deaf for w in x.words}
         self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, self._thin)
         self._loud = functions
         self.pages = pages
@@ -259,10 +259,10 @@ class Machine(Speaker):
 
     # CPUs.
 
-    def _ended(self, stales: Iterable[Stale], event: Event) -> None:
-        for stale in stales:
+    def _ended(self, stales: Sequence[Stale], event: Event) -> None:
+        if stales:
             for hear in self._hooks["ended"]:
-                hear(stale, event)
+                hear(stales, event)
 
     def _flush(self, event: Event) -> None:
         self.flushes[event.id] += 1
@@ -324,8 +324,8 @@ class Machine(Speaker):
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
-        self.space.mmu = self.arch.mmu.for_levels(event.d)
-        self.arch = replace(self.arch, mmu=self.space.mmu)
+        self.arch = replace(self.arch, mmu=self.arch.mmu.for_levels(event.d))
+        self.space.reads_by(self.arch.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)

@@ -43,7 +43,7 @@ class Speaker:
 
     def _hearers(self, name: str) -> list[Callable[..., None]]:
         silent = getattr(Listener, name)
-        hearing = (x for x in self._listeners if x.armed or not x.deaf)
+        hearing = (x for x in self._listeners if x.armed or name not in x.deaf)
         return [getattr(x, name) for x in hearing if getattr(type(x), name) is not silent]
 
     def _tell(self, hook: str, *args: Any) -> None:

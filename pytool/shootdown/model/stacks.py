@@ -52,7 +52,6 @@ class ThinStacks(CallStacks):
             self._exact.event(kind, where, function, a, c)
         return self._exact.of(cpu)
 
-
     def inside(self, cpu: int, functions: AbstractSet[int]) -> bool:
         """Whether the CPU is inside of any of the functions; cheap where none was entered."""
         if self._entered.isdisjoint(functions):

@@ -115,7 +115,7 @@ class Tasks:
         if first is None or first.id != event.id:
             return
         if event.id == _SYSCALL and task.call is not None:
-            task.call.args += [event.a, event.b, event.c]
+            task.call.add(event.a, event.b, event.c)
         elif event.id == _SWITCH:
             task.comm = text(event.a, event.b)
 

@@ -112,8 +112,13 @@ class WindowMeter(Listener):
         if opened:
             self._of(opened[0].operation).replacements -= 1
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """A window closes."""
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """Windows close."""
+        if self._open:
+            for stale in stales:
+                self._close(stale, event)
+
+    def _close(self, stale: Stale, event: Event) -> None:
         window = self._forget(stale)
         if window is None:
             return

@@ -9,6 +9,7 @@ from shootdown.model import installs
 from shootdown.model.faults import Attempt
 from shootdown.model.history import History
 from shootdown.model.installs import Vmas, within
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import span_of
 from shootdown.model.stream import Event
@@ -39,7 +40,7 @@ class DeadVmaInstall(Rule):
     archs: ClassVar = ("x86_64", "arm64")
     history: ClassVar = installs.KINDS
     needs: ClassVar = (Kind.PTE_WRITE, Kind.WATCH, Kind.RET_USER)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 When handle_mm_fault(), called for a page fault or by GUP, makes a leaf entry of the VMA's mm valid,
 or gives one more rights, then at the store

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 from shootdown.model import pinned
 from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
 from shootdown.model.pinned import Hold, Pinned, held
@@ -37,7 +38,7 @@ class PinnedWrprotect(Rule):
     title: ClassVar = "Pinned pages are neither write-protected by fork nor merged by KSM"
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.STRUCT_PAGES)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     words: ClassVar = (Watch.MM_WRITE_PROTECT_SEQ,)
     history: ClassVar = pinned.KINDS
     text: ClassVar = """\

@@ -8,6 +8,7 @@ import numpy as np
 
 from shootdown.model import ptl
 from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.ptl import Ptl
 from shootdown.model.stream import Event
@@ -23,7 +24,7 @@ class PteWriteUnlocked(Rule):
     id: ClassVar = "pte-write-unlocked"
     title: ClassVar = "User leaf entries change under the page-table lock"
     archs: ClassVar = ("x86_64", "arm64")
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 A store that makes, changes or removes a user leaf entry is made by a CPU that holds the lock of the
 table the entry is in, or `mm->page_table_lock` of its address space: tables above level 2 have no

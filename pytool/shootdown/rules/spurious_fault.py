@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.refusals import Refusal, refusals
 from shootdown.model.stream import Event
@@ -28,7 +29,7 @@ class SpuriousFault(Rule):
         *(Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE, Kind.RET_USER),
     )
     needs: ClassVar = (Kind.WATCH, Kind.PROBE, Kind.RET_USER)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 A page fault of user mode finds a VMA when one is around the address whenever mmap_lock is not held
 to write, from the last such moment before the fault to the first one after it. What replaces a

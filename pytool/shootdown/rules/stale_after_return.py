@@ -99,9 +99,10 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         for (call, promised), stales in late.items():
             self._may(stales, call, promised, event)
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """The entry is gone; nothing more to say about it."""
-        self._judged.discard(stale)
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """The entries are gone; nothing more to say about them."""
+        if self._judged:
+            self._judged.difference_update(stales)
 
     def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
         """The entry is good again."""

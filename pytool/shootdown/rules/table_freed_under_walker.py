@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.model.waiting import Waiting
@@ -20,7 +21,7 @@ class TableFreedUnderWalker(Rule):
 
     id: ClassVar = "table-freed-under-walker"
     title: ClassVar = "Page tables are freed only behind walkers that take no lock"
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
     history: ClassVar = (

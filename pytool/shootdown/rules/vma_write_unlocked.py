@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from shootdown.model import vma_stores
 from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
@@ -34,7 +35,7 @@ class VmaWriteUnlocked(Rule):
     needs: ClassVar = (Kind.WATCH, Kind.RET_USER)
     words: ClassVar = vma_stores.JUDGED
     history: ClassVar = (Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 Whoever stores to `vm_start`, `vm_end`, `vm_flags` or `vm_page_prot` of a VMA that others can find
 in its mm's tree, or to the tree's root (`mm_mt.ma_root`), holds mmap_lock of that mm to write.
