@@ -72,10 +72,21 @@ class Listener:
         """
 
     def observed(self, event: Event) -> None:
-        """A user access in a declared range (OBS)."""
+        """A user access in a declared range (OBS), if ``heeds_access`` says so."""
 
     def faulted(self, event: Event) -> None:
-        """A page fault was taken (Probe.FAULT)."""
+        """A page fault was taken (Probe.FAULT), if ``heeds_fault`` says so."""
+
+    def heeds_access(self, page: int) -> bool:
+        """Whether ``observed`` would do anything now about a page (VA >> 12).
+
+        A check may leave accesses out that nobody heeds. The answer may be yes too often.
+        """
+        return True
+
+    def heeds_fault(self, page: int) -> bool:
+        """The same of ``faulted``, for a fault at a page."""
+        return True
 
     def freed(self, event: Event) -> None:
         """Frames that user memory or a table was in went back to the allocator (PAGE_FREED)."""

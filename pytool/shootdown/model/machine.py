@@ -36,6 +36,11 @@ _SWITCH: Final = int(Probe.TASK_SWITCH)
 _SYSCALL: Final = int(Probe.SYSCALL)
 _PGD: Final = int(Watch.MM_PGD)
 
+_STATES: Final = frozenset(
+    map(int, (Kind.ROOT_LOAD, Kind.WATCH, Kind.WATCH_INIT, Kind.PROBE, Kind.RET_USER))
+)
+"""Kinds of events by which a CPU may come to use, or not to use, an address space."""
+
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
 
@@ -65,14 +70,18 @@ class Machine(Speaker):
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
+        self._usable: dict[tuple[int, int], tuple[bool, int]] = {}
+        """By CPU and tag what ``can_use`` has said, and the number up to which it holds (exclusive)
+        unless an event of a CPU's state comes between (``_STATES``)."""
         self._selection = stream.Selection(())
         self._loud: frozenset[int] = frozenset()
+        self._watching: dict[int, list[Callable[[Event], None]]] = {}
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
             Kind.ROOT_FORGET: self._root_forget,
             Kind.TABLE_LINK: self._table_link,
-            Kind.TABLE_SLOT: self.space.apply,
+            Kind.TABLE_SLOT: self.space.store,
             Kind.TABLE_UNLINK: self.space.apply,
             Kind.PTE_WRITE: self._pte_write,
             Kind.FLUSH: self._flush,
@@ -110,8 +119,15 @@ class Machine(Speaker):
         self._hook()
         functions = self.functions
         self._thin = Thin(self.arch, stack_log2, functions) if thin else None
-        words = {w for x in self._listeners if x.armed or "watched" not in x.deaf for w in x.words}
-        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, self._thin)
+        watching = self._hearing("watched")
+        words = {*stream.WORDS, *(word for x in watching for word in x.words)}
+        self._watching = {
+            int(word): [x.watched for x in watching if word in (*x.words, *stream.WORDS)]
+            for word in words
+        }
+        self._selection = stream.Selection(self._handlers, words, self._thin)
+        self._heeding_access = [x.heeds_access for x in self._hearing("observed")]
+        self._heeding_fault = [x.heeds_fault for x in self._hearing("faulted")]
         self._loud = functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
@@ -119,12 +135,30 @@ class Machine(Speaker):
     def feed(self, window: stream.Window) -> None:
         """Take in the next piece of the trace."""
         self.sequel = stream.Sequel(window)
+        self._usable.clear()
+        states, usable = _STATES, self._usable
         self.calls.begin(window)
         self.tasks.count(window.parts)
         handlers = self._handlers
-        for event in self._selection.events(window):
+        for event in self._selection.events(window, self._heeds if self._thin else None):
             self._event = event
-            handlers[event.kind](event)
+            kind = event.kind
+            if kind in states:
+                usable.clear()
+            handlers[kind](event)
+
+    def _heeds(self, is_access: bool, page: int) -> bool:
+        """Whether an access (OBS) to a page, else a fault there, can change anything now.
+
+        Proof: such an event changes nothing in the model itself but what ``Tlb.fault`` does, and
+        listeners do nothing with it unless they heed it. Its number still counts as predecessor.
+        """
+        if not is_access and self.tlb.heeds_fault():
+            return True
+        for heeds in self._heeding_access if is_access else self._heeding_fault:
+            if heeds(page):
+                return True
+        return False
 
     def can_use(self, cpu: int, tag: int) -> bool:
         """Whether user code could make the CPU use an entry of the tag as things are.
@@ -132,12 +166,17 @@ class Machine(Speaker):
         Not so while it borrows the address space lazily (E3), is inside switch_mm (E4), or has
         another one loaded (E5).
         """
-        state = self.tasks.cpu(cpu)
-        if state.lazy or state.switching or not self.tlb.loaded(cpu, tag):
-            return False
+        seq = self._event.seq if self._event else 0
+        known, until = self._usable.get((cpu, tag), (False, 0))
+        if seq < until:
+            return known
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        return not self.sequel.turns_lazy(cpu, self._event.seq if self._event else 0)
+        lazy, until = self.sequel.turns_lazy(cpu, seq)
+        state = self.tasks.cpu(cpu)
+        found = not (lazy or state.lazy or state.switching) and self.tlb.loaded(cpu, tag)
+        self._usable[cpu, tag] = found, until
+        return found
 
     def mm(self, root: int) -> int:
         """VA of the mm_struct that owns the root table; the root's PA when that is not known."""
@@ -188,7 +227,7 @@ class Machine(Speaker):
         mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
         leaf = Leaf(event.a, event.d, level, old)
         if mmu.leaf(old, level):
-            if not self.covers(old, new, level):
+            if not new or not self.covers(old, new, level):
                 self._supersede(root, leaf, self._reason(leaf, new), event)
         elif mmu.table(old, level):
             if mmu.table(new, level) and mmu.target(new, level) == mmu.target(old, level):
@@ -225,7 +264,7 @@ class Machine(Speaker):
             task=str(task),
             call=task.call,
             stack=self.calls.of(event.cpu),
-            holders=tuple(cpu for cpu, _ in holders),
+            holders=tuple([cpu for cpu, _ in holders]),
         )
         stales = [Stale(cpu, tag, what) for cpu, tag in holders]
         for stale in stales:
@@ -314,7 +353,8 @@ class Machine(Speaker):
             self._owned(event)
         else:
             self.tasks.watch(event)
-        self._tell("watched", event)
+        for hear in self._watching.get(event.id, ()):
+            hear(event)
 
     def _owned(self, event: Event) -> None:
         # What a fork's new mm_struct has there first is copied: the parent's (dup_mm()).

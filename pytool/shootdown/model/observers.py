@@ -85,6 +85,15 @@ class Observers(Listener):
                         walk = self._machine.space.translate
                         change.before[page] = walk(root, page << PAGE_SHIFT)
 
+    def heeds_access(self, page: int) -> bool:
+        """Whether it is in the range of an open call."""
+        return bool(self._open) and any(
+            change.start >> PAGE_SHIFT <= page <= change.end >> PAGE_SHIFT
+            for change in self._open.values()
+        )
+
+    heeds_fault = heeds_access
+
     def observed(self, event: Event) -> None:
         """A thread has used the range."""
         for change in self._changes(event):

@@ -9,7 +9,6 @@ reached from. With PTI an address space has two roots, and goes by the kernel's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -55,8 +54,8 @@ class Space:
         self._small = SmallRoots()
         self._near: dict[tuple[int, int], tuple[int, dict[int, int]]] = {}
         """By root and 2 MiB: PA and slots of the level 1 table, while no table changed above it."""
-        self.mapped: Counter[int] = Counter()
-        """How many level 1 leaves map the page at a PA."""
+        self.mapped: dict[int, int] = {}
+        """How many level 1 leaves map the page at a PA, where any does."""
 
     def reads_by(self, mmu: Mmu) -> None:
         """From here on this says what entries mean."""

@@ -39,12 +39,13 @@ class Speaker:
 
     def _hook(self) -> None:
         """All listeners are there."""
-        self._hooks = {name: tuple(self._hearers(name)) for name in HOOKS}
+        self._hooks = {name: tuple(getattr(x, name) for x in self._hearing(name)) for name in HOOKS}
 
-    def _hearers(self, name: str) -> list[Callable[..., None]]:
+    def _hearing(self, name: str) -> list[Listener]:
+        """Who has a use for a hook."""
         silent = getattr(Listener, name)
         hearing = (x for x in self._listeners if x.armed or name not in x.deaf)
-        return [getattr(x, name) for x in hearing if getattr(type(x), name) is not silent]
+        return [x for x in hearing if getattr(type(x), name) is not silent]
 
     def _tell(self, hook: str, *args: Any) -> None:
         for hear in self._hooks[hook]:

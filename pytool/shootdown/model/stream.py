@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from shootdown.trace.parts import Parts, split
-from shootdown.trace.schema import DTYPE, Flag, Kind, Watch
+from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
 
 NONE: Final = np.zeros(0, DTYPE)
@@ -18,7 +19,10 @@ NONE: Final = np.zeros(0, DTYPE)
 
 _NO_NUMBERS: Final = np.zeros(0, np.uint64)
 _CHUNK: Final = 1 << 16
+NEVER: Final = 1 << 64
+"""A number after every event."""
 _SIGN: Final = np.uint64(63)
+_PAGE: Final = np.uint64(12)
 _VA: Final = (
     ("c", (Kind.TABLE_LINK, Kind.TABLE_UNLINK)),
     ("d", (Kind.TABLE_SLOT, Kind.PTE_WRITE)),
@@ -29,6 +33,9 @@ WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
 
 Mask = npt.NDArray[np.bool_]
+
+Heeds = Callable[[bool, int], bool]
+"""Whether an access (else a fault) at a page (VA >> 12) can matter to anybody now."""
 
 
 class Thin(Protocol):
@@ -113,8 +120,11 @@ class Selection:
         self._words = list(words)
         self._thin = thin
 
-    def events(self, window: Window) -> Iterator[Event]:
-        """The chosen events of a piece, in order; the others still count as predecessors."""
+    def events(self, window: Window, heeds: Heeds | None = None) -> Iterator[Event]:
+        """The chosen events of a piece, in order; the others still count as predecessors.
+
+        Of accesses and faults, ``heeds`` is asked for each when its turn has come.
+        """
         rows, prevs = [], []
         if self._thin:
             self._thin.begin(window)
@@ -122,7 +132,8 @@ class Selection:
             at = np.flatnonzero(self._wanted(part))
             rows.append(part[at])
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
-        yield from _merged(rows, prevs)
+        if rows:
+            yield from _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
     def _wanted(self, part: Events) -> Mask:
         kind = part["kind"]
@@ -152,18 +163,40 @@ def _previous(
     return prev
 
 
-def _merged(rows: list[Events], prevs: list[npt.NDArray[np.uint64]]) -> Iterator[Event]:
-    if not rows:
-        return
-    events, prev = np.concatenate(rows), np.concatenate(prevs)
+def _merged(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds | None) -> Iterator[Event]:
     order = np.argsort(events["seq"], kind="stable")
-    make = tuple.__new__
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
-        piece = events[chunk]
-        columns = [piece[name].tolist() for name in DTYPE.names or ()]
-        for row in zip(*columns, prev[chunk].tolist(), strict=True):
-            yield make(Event, row)
+        if heeds is None:
+            yield from _made(events[chunk], prev[chunk])
+        else:
+            yield from _heeded(events[chunk], prev[chunk], heeds)
+
+
+def _made(events: Events, prev: npt.NDArray[np.uint64]) -> Iterator[Event]:
+    columns = [events[name].tolist() for name in DTYPE.names or ()]
+    make = tuple.__new__
+    for row in zip(*columns, prev.tolist(), strict=True):
+        yield make(Event, row)
+
+
+def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Iterator[Event]:
+    """The same without accesses and faults that nobody heeds: those are not even looked at."""
+    kind = events["kind"]
+    access = kind == Kind.OBS
+    asides = access | ((kind == Kind.PROBE) & (events["id"] == Probe.FAULT))
+    at = np.flatnonzero(asides)
+    pages = (events["a"][at] >> _PAGE).tolist()
+    waiting = zip(at.tolist(), access[at].tolist(), pages, strict=True)
+    others = np.flatnonzero(~asides)
+    between = np.diff(others, prepend=-1, append=len(events)) - 1
+    made = _made(events[others], prev[others])
+    for count in between.tolist():
+        if count:
+            for number, is_access, page in islice(waiting, count):
+                if heeds(is_access, page):
+                    yield Event._make((*events[number].item(), int(prev[number])))
+        yield from islice(made, 1)
 
 
 def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:
@@ -199,14 +232,19 @@ class Sequel:
         ahead = self._window.ahead.get(cpu, NONE)
         return cast(np.void, ahead[0]) if len(ahead) else None
 
-    def turns_lazy(self, cpu: int, seq: int) -> bool:
-        """Whether the vCPU's first record after ``seq`` says that a CPU is lazy now."""
+    def turns_lazy(self, cpu: int, seq: int) -> tuple[bool, int]:
+        """Whether the vCPU's first record after ``seq`` says that a CPU is lazy now.
+
+        And up to which number (exclusive) the answer is the same.
+        """
         turns = self._turns.get(cpu)
         if turns is None:
             turns = self._turns[cpu] = self._all_turns(cpu)
         starts, ends = turns
         at = bisect_right(starts, seq)
-        return at > 0 and seq < ends[at - 1]
+        if at > 0 and seq < ends[at - 1]:
+            return True, ends[at - 1]
+        return False, starts[at] if at < len(starts) else NEVER
 
     def _all_turns(self, cpu: int) -> tuple[list[int], list[int]]:
         """Numbers of the records before those that say so (0 for none), and of these themselves."""

@@ -100,7 +100,7 @@ class WindowMeter(Listener):
         if not name or what.is_table:
             return
         self._of(name).replacements += 1
-        sole = what.level == 1 and self._machine.space.mapped[what.target] <= 1
+        sole = what.level == 1 and self._machine.space.mapped.get(what.target, 0) <= 1
         for stale in stales:
             self._open[stale] = _Open(name, sole, self._can_use(stale))
             if sole:
@@ -184,9 +184,10 @@ class WindowMeter(Listener):
     def _forget(self, stale: Stale) -> _Open | None:
         window = self._open.pop(stale, None)
         if window is not None and window.sole:
-            rest = [other for other in self._frames.pop(stale.what.target, []) if other != stale]
-            if rest:
-                self._frames[stale.what.target] = rest
+            mine = self._frames[stale.what.target]
+            mine.remove(stale)
+            if not mine:
+                del self._frames[stale.what.target]
         return window
 
     def _reuse(self, stale: Stale) -> None:

@@ -111,10 +111,12 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         """The address space is gone."""
         self._aliases = {key: value for key, value in self._aliases.items() if key[0] != root}
 
+    def heeds_access(self, page: int) -> bool:
+        """Whether there is an alias."""
+        return bool(self._aliases)
+
     def observed(self, event: Event) -> None:
         """Note which of two live pages an access went to."""
-        if not self._aliases:
-            return
         root, pa = self.machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         for alias in self._aliases.get((root, event.a >> PAGE_SHIFT), ()):
             already = alias.old_used and alias.new_used

@@ -75,6 +75,8 @@ class FreedFrames(Rule):
     def freed(self, event: Event) -> None:
         """Whether anything still leads to the frames that are freed."""
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
+        if not (self._small or self._shared or self._wide):
+            return
         if self._take_shared(first, end):
             self.exercised()
         left = [stale for stale in self._leading_to(first, end) if self.usable(stale)]

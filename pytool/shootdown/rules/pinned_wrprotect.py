@@ -211,11 +211,12 @@ Not judged:
         self, holds: dict[int, list[Hold]], entry: int, event: Event, before: int = 0
     ) -> list[Hold]:
         """Of the frames that ``entry`` maps, those that began before a number, or the store."""
+        if not holds and holds is self._held.pins:
+            return []
         first = self.machine.arch.mmu.target(entry, event.level) >> PAGE_SHIFT
         frames = span_of(event.level) >> PAGE_SHIFT
         if not holds:
-            if holds is self._held.gets:
-                self._ask(first, frames, event.seq)
+            self._ask(first, frames, event.seq)
             return []
         return held(holds, first, frames, before or event.seq, event.seq)
 

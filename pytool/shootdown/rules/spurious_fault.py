@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import numpy as np
+
 from shootdown.model.history import History
 from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.refusals import Refusal, refusals
 from shootdown.model.stream import Event
 from shootdown.rules.base import Rule
@@ -59,6 +62,8 @@ Sanctioned, or not judged:
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
         self._refused: dict[int, Refusal] = {}
+        self._pages: frozenset[int] = frozenset()
+        """Numbers of the pages (VA >> 12) of refused faults, as the probe says."""
 
     @classmethod
     def idle(cls, scene: Scene) -> str:
@@ -72,6 +77,13 @@ Sanctioned, or not judged:
         """Find out what was mapped around every refused fault."""
         if self.armed:
             self._refused = {one.fault.seq: one for one in refusals(history)}
+            events = history.events
+            mine = events["a"][np.isin(events["seq"], np.array([*self._refused], np.uint64))]
+            self._pages = frozenset((mine >> np.uint64(PAGE_SHIFT)).tolist())
+
+    def heeds_fault(self, page: int) -> bool:
+        """Only refused ones matter."""
+        return page in self._pages
 
     def faulted(self, event: Event) -> None:
         """Judge a fault."""

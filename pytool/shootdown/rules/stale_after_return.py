@@ -121,6 +121,10 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         self._aftermath.forgotten(root)
         self._judged = {stale for stale in self._judged if stale.what.root != root}
 
+    def heeds_access(self, page: int) -> bool:
+        """Whether something is gone from the page."""
+        return self._aftermath.remembers(page)
+
     def observed(self, event: Event) -> None:
         """Look for an access through what is gone."""
         gone = self._aftermath.use(event)
