@@ -51,7 +51,7 @@ def tally(history: locks.Locks) -> Tally:
 
 def of_locks(part: Events) -> Events:
     """The events of a part that are about mmap_locks."""
-    kind = part["kind"]
+    kind = np.ascontiguousarray(part["kind"])
     at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
     mine: Events = part[at[part["id"][at] == Watch.MMAP_LOCK]]
     return mine

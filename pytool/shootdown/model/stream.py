@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import Columns, Fields
 from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -45,7 +46,7 @@ class Thin(Protocol):
         """A piece of the trace is about to be thinned."""
         ...
 
-    def __call__(self, part: Events, wanted: Mask) -> Mask:
+    def __call__(self, part: Fields, wanted: Mask) -> Mask:
         """What is left of one vCPU's events, which the mask has chosen."""
         ...
 
@@ -135,16 +136,17 @@ class Selection:
         if rows:
             yield from _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
-    def _wanted(self, part: Events) -> Mask:
+    def _wanted(self, events: Events) -> Mask:
+        part = Columns(events)
         kind = part["kind"]
         wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
         for field, kinds_with in _VA:
             at = np.flatnonzero(_any_of(kind, kinds_with))
-            wanted[at[part[field][at] >> _SIGN == 1]] = False
+            wanted[at[events[field][at] >> _SIGN == 1]] = False
         at = np.flatnonzero(_any_of(kind, _WATCHES))
         wanted[at[~np.isin(part["id"][at], self._words)]] = False
         at = np.flatnonzero(kind == Kind.OBS)
-        wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
+        wanted[at[events["flags"][at] & Flag.LAST != 0]] = False
         return self._thin(part, wanted) if self._thin else wanted
 
 
