@@ -66,6 +66,8 @@ class Machine(Speaker):
         """Looks ahead in the events."""
         self._event: Event | None = None
         self._thin: Thin | None = None
+        self.phase = ""
+        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
@@ -98,11 +100,6 @@ class Machine(Speaker):
             Kind.PAGE_FREED: self._freed,
             Kind.OBS: self._observe,
         }
-
-    @property
-    def phase(self) -> str:
-        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
-        return self._phases[0] if self._phases else ""
 
     def run(self, events: Events) -> None:
         """Feed a whole trace, in the order of ``seq``."""
@@ -227,7 +224,9 @@ class Machine(Speaker):
         mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
         leaf = Leaf(event.a, event.d, level, old)
         if mmu.leaf(old, level):
-            if not new or not self.covers(old, new, level):
+            if not new:
+                self._supersede(root, leaf, "unmapped", event)
+            elif not self.covers(old, new, level):
                 self._supersede(root, leaf, self._reason(leaf, new), event)
         elif mmu.table(old, level):
             if mmu.table(new, level) and mmu.target(new, level) == mmu.target(old, level):
@@ -246,16 +245,17 @@ class Machine(Speaker):
 
     def _supersede(self, root: int, old: Leaf, reason: Reason, event: Event) -> None:
         mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
-        holders = self.tlb.holders(root, self._since.get(old.slot, 0))
+        slot, va, level, entry = old
+        holders = self.tlb.holders(root, self._since.get(slot, 0))
         what = Superseded(
             root=root,
-            va=old.va,
-            end=old.va + span_of(old.level),
-            level=old.level,
-            is_table=mmu.table(old.entry, old.level),
-            old=old.entry,
-            new=event.c if old.slot == event.a else 0,
-            target=mmu.target(old.entry, old.level),
+            va=va,
+            end=va + span_of(level),
+            level=level,
+            is_table=mmu.table(entry, level),
+            old=entry,
+            new=event.c if slot == event.a else 0,
+            target=mmu.target(entry, level),
             reason=reason,
             seq=event.seq,
             icount=event.icount,
@@ -374,6 +374,7 @@ class Machine(Speaker):
             self._phases.append(name)
         elif event.id == Mark.END and name in self._phases:
             del self._phases[self._phases.index(name) :]
+        self.phase = self._phases[0] if self._phases else ""
 
     def _freed(self, event: Event) -> None:
         self._tell("freed", event)

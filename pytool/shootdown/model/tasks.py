@@ -42,9 +42,19 @@ class Task:
     name: str = ""
     """The name the thread gave itself with Mark.THREAD."""
     call: Call | None = None
+    title: str = ""
+    """What reports call it; kept, for every store over an entry asks for it."""
 
     def __str__(self) -> str:
-        return f"{self.name or self.comm or 'task'}/{self.pid}"
+        if not self.title:
+            self.title = f"{self.name or self.comm or 'task'}/{self.pid}"
+        return self.title
+
+    def rename(self, *, comm: str | None = None, name: str | None = None) -> None:
+        """It is called otherwise from here on."""
+        self.comm = self.comm if comm is None else comm
+        self.name = self.name if name is None else name
+        self.title = ""
 
 
 @dataclass(slots=True)
@@ -117,7 +127,7 @@ class Tasks:
         if event.id == _SYSCALL and task.call is not None:
             task.call.add(event.a, event.b, event.c)
         elif event.id == _SWITCH:
-            task.comm = text(event.a, event.b)
+            task.rename(comm=text(event.a, event.b))
 
     def root_load(self, event: Event) -> None:
         """A root was loaded: switch_mm has taken effect."""
@@ -143,7 +153,7 @@ class Tasks:
     def mark(self, event: Event) -> None:
         """The guest said something."""
         if event.id == Mark.THREAD:
-            self.cpu(event.cpu).task.name = text(event.a, event.b)
+            self.cpu(event.cpu).task.rename(name=text(event.a, event.b))
 
     def _enter(self, event: Event, root: int) -> None:
         task = self.cpu(event.cpu).task

@@ -91,6 +91,8 @@ class WindowMeter(Listener):
     def __init__(self, machine: Machine) -> None:
         self._machine: Final = machine
         self._open: dict[Stale, _Open] = {}
+        self._own: dict[str, _Open] = {}
+        """By operation, what all windows on the CPU of the store share: they are counted only."""
         self._frames: dict[int, list[Stale]] = {}
         self.windows: Final[dict[str, Windows]] = {}
 
@@ -102,6 +104,11 @@ class WindowMeter(Listener):
         self._of(name).replacements += 1
         sole = what.level == 1 and self._machine.space.mapped.get(what.target, 0) <= 1
         for stale in stales:
+            if stale.cpu == what.cpu:
+                self._open[stale] = self._own.setdefault(
+                    name, _Open(name, sole=False, usable=False)
+                )
+                continue
             self._open[stale] = _Open(name, sole, self._can_use(stale))
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)

@@ -58,9 +58,8 @@ class Aftermath:
         ``left`` is what others took away, and the call answers for as well.
         """
         for what in dict.fromkeys([*call.took, *left]):
-            if what.is_table or not broken_by(what):
-                continue
-            for number in self._observed(what.va, what.end):
+            numbers = [] if what.is_table else self._observed(what.va, what.end)
+            for number in numbers if numbers and broken_by(what) else ():
                 va = number << PAGE_SHIFT
                 memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
                 gone, pa = Gone(what, call, operation), what.page(va)
