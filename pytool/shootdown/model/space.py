@@ -93,9 +93,9 @@ class Space:
             self._near.clear()
             return
         if old:
-            self._count(old, 1, -1)
+            self._count(old, -1)
         if new:
-            self._count(new, 1, 1)
+            self._count(new, 1)
 
     def root_of(self, slot: int) -> int:
         """PA of the root table above the slot at a PA, 0 when the table is not known."""
@@ -172,11 +172,12 @@ class Space:
         table = self._tables.pop(pa, None)
         if table is not None:
             self._small.remove(pa, table.size)
-            for entry in table.slots.values():
-                self._count(entry, table.level, -1)
+            for entry in table.slots.values() if table.level == 1 else ():
+                self._count(entry, -1)
 
-    def _count(self, entry: int, level: int, by: int) -> None:
-        if level == 1 and self.mmu.leaf(entry, 1):
+    def _count(self, entry: int, by: int) -> None:
+        """An entry of level 1 came (+1) or went (-1)."""
+        if self.mmu.leaf(entry, 1):
             page = self.mmu.target(entry, 1)
             mapped = self.mapped
             count = mapped.get(page, 0) + by

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from functools import partial
+from itertools import chain, islice, zip_longest
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -133,8 +134,9 @@ class Selection:
             at = np.flatnonzero(self._wanted(part))
             rows.append(part[at])
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
-        if rows:
-            yield from _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
+        if not rows:
+            return iter(())
+        return _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
     def _wanted(self, events: Events) -> Mask:
         part = Columns(events)
@@ -167,19 +169,16 @@ def _previous(
 
 def _merged(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds | None) -> Iterator[Event]:
     order = np.argsort(events["seq"], kind="stable")
-    for start in range(0, len(order), _CHUNK):
-        chunk = order[start : start + _CHUNK]
-        if heeds is None:
-            yield from _made(events[chunk], prev[chunk])
-        else:
-            yield from _heeded(events[chunk], prev[chunk], heeds)
+    chunks = (order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK))
+    return chain.from_iterable(
+        _heeded(events[chunk], prev[chunk], heeds) if heeds else _made(events[chunk], prev[chunk])
+        for chunk in chunks
+    )
 
 
 def _made(events: Events, prev: npt.NDArray[np.uint64]) -> Iterator[Event]:
     columns = [events[name].tolist() for name in DTYPE.names or ()]
-    make = tuple.__new__
-    for row in zip(*columns, prev.tolist(), strict=True):
-        yield make(Event, row)
+    return map(partial(tuple.__new__, Event), zip(*columns, prev.tolist(), strict=True))
 
 
 def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Iterator[Event]:
@@ -193,12 +192,13 @@ def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Itera
     others = np.flatnonzero(~asides)
     between = np.diff(others, prepend=-1, append=len(events)) - 1
     made = _made(events[others], prev[others])
-    for count in between.tolist():
+    for count, event in zip_longest(between.tolist(), made):
         if count:
             for number, is_access, page in islice(waiting, count):
                 if heeds(is_access, page):
                     yield Event._make((*events[number].item(), int(prev[number])))
-        yield from islice(made, 1)
+        if event is not None:
+            yield event
 
 
 def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:

@@ -103,11 +103,12 @@ class WindowMeter(Listener):
             return
         self._of(name).replacements += 1
         sole = what.level == 1 and self._machine.space.mapped.get(what.target, 0) <= 1
+        own = self._own.get(name)
+        if own is None:
+            own = self._own[name] = _Open(name, sole=False, usable=False)
         for stale in stales:
             if stale.cpu == what.cpu:
-                self._open[stale] = self._own.setdefault(
-                    name, _Open(name, sole=False, usable=False)
-                )
+                self._open[stale] = own
                 continue
             self._open[stale] = _Open(name, sole, self._can_use(stale))
             if sole:

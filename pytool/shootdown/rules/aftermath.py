@@ -74,8 +74,10 @@ class Aftermath:
         memory = self._memory.get(root)
         if not memory:
             return
-        mmu, target = self._machine.arch.mmu, self._machine.arch.mmu.target(leaf.entry, leaf.level)
         first, count = leaf.va >> PAGE_SHIFT, span_of(leaf.level) >> PAGE_SHIFT
+        if count == 1 and first not in memory:
+            return
+        mmu, target = self._machine.arch.mmu, self._machine.arch.mmu.target(leaf.entry, leaf.level)
         for number in [first] if count == 1 else [n for n in memory if 0 <= n - first < count]:
             if page := memory.get(number):
                 pa = target + (number << PAGE_SHIFT) - leaf.va
