@@ -107,5 +107,9 @@ class Listener:
         """A root table was given back: its address space is gone."""
 
 
-HOOKS: Final = tuple(n for n, hook in vars(Listener).items() if callable(hook) and n[0] != "_")
+HOOKS: Final = tuple(
+    name
+    for name, hook in vars(Listener).items()
+    if callable(hook) and not name.startswith(("_", "heeds_"))
+)
 """Names of all hooks."""
