@@ -135,7 +135,7 @@ class Machine(Speaker):
         self._usable.clear()
         states, usable = _STATES, self._usable
         self.calls.begin(window)
-        self.tasks.count(window.parts)
+        self.tasks.count(window.columns.values())
         handlers = self._handlers
         for event in self._selection.events(window, self._heeds if self._thin else None):
             self._event = event

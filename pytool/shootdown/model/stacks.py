@@ -62,7 +62,7 @@ class ThinStacks(CallStacks):
 def _entered(window: Window) -> set[int]:
     """Functions that are entered in the piece."""
     seen = np.zeros(_FUNCTIONS, np.bool_)
-    for part in window.parts.values():
+    for part in window.columns.values():
         seen[part["id"][part["kind"] == Kind.ENTER]] = True
     return set(np.flatnonzero(seen).tolist())
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import chain, islice, zip_longest
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -31,6 +32,8 @@ _VA: Final = (
 )
 _WATCHES: Final = (Kind.WATCH, Kind.WATCH_INIT)
 _KINDS: Final = 64
+_NUMBERS: Final = 1 << 16
+"""Numbers that a record's ``id`` can be."""
 WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
 
@@ -89,7 +92,8 @@ class Event(NamedTuple):
     prev: int
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)
+class Window:
     """A piece of a trace: everything up to some number that was not in a piece before."""
 
     parts: Parts
@@ -98,6 +102,11 @@ class Window(NamedTuple):
     """Number of each vCPU's last event before the piece; none when there was none."""
     ahead: Parts
     """The first event of each vCPU behind the piece; nothing when there is none."""
+
+    @cached_property
+    def columns(self) -> dict[int, Columns]:
+        """The same as ``parts``, for whoever looks at fields of all events."""
+        return {cpu: Columns(part) for cpu, part in self.parts.items()}
 
 
 def whole(events: Events) -> Window:
@@ -119,7 +128,8 @@ class Selection:
     ) -> None:
         self._kinds = np.zeros(_KINDS, np.bool_)
         self._kinds[list(kinds)] = True
-        self._words = list(words)
+        self._words = np.zeros(_NUMBERS, np.bool_)
+        self._words[list(words)] = True
         self._thin = thin
 
     def events(self, window: Window, heeds: Heeds | None = None) -> Iterator[Event]:
@@ -130,25 +140,24 @@ class Selection:
         rows, prevs = [], []
         if self._thin:
             self._thin.begin(window)
-        for cpu, part in window.parts.items():
+        for cpu, part in window.columns.items():
             at = np.flatnonzero(self._wanted(part))
-            rows.append(part[at])
+            rows.append(window.parts[cpu][at])
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
         if not rows:
             return iter(())
         return _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
-    def _wanted(self, events: Events) -> Mask:
-        part = Columns(events)
+    def _wanted(self, part: Fields) -> Mask:
         kind = part["kind"]
         wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
         for field, kinds_with in _VA:
             at = np.flatnonzero(_any_of(kind, kinds_with))
-            wanted[at[events[field][at] >> _SIGN == 1]] = False
+            wanted[at[part[field][at] >> _SIGN == 1]] = False
         at = np.flatnonzero(_any_of(kind, _WATCHES))
-        wanted[at[~np.isin(part["id"][at], self._words)]] = False
+        wanted[at[~self._words[part["id"][at]]]] = False
         at = np.flatnonzero(kind == Kind.OBS)
-        wanted[at[events["flags"][at] & Flag.LAST != 0]] = False
+        wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
         return self._thin(part, wanted) if self._thin else wanted
 
 
@@ -211,7 +220,7 @@ class Sequel:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._seq = {cpu: np.ascontiguousarray(p["seq"]) for cpu, p in window.parts.items()}
+        self._seq = {cpu: part["seq"] for cpu, part in window.columns.items()}
         self._cpus = sorted({*window.parts, *window.ahead})
         self._turns: dict[int, tuple[list[int], list[int]]] = {}
 
@@ -250,7 +259,10 @@ class Sequel:
 
     def _all_turns(self, cpu: int) -> tuple[list[int], list[int]]:
         """Numbers of the records before those that say so (0 for none), and of these themselves."""
-        both = [self._window.parts.get(cpu, NONE), self._window.ahead.get(cpu, NONE)]
+        both = [
+            self._window.columns.get(cpu, Columns(NONE)),
+            Columns(self._window.ahead.get(cpu, NONE)),
+        ]
         at = np.flatnonzero(np.concatenate([_says_lazy(events) for events in both]))
         seq = np.concatenate([events["seq"] for events in both])
         before = seq[at - 1]
@@ -265,7 +277,7 @@ class Sequel:
                 yield event
 
 
-def _says_lazy(events: Events) -> Mask:
+def _says_lazy(events: Fields) -> Mask:
     mask: Mask = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.IS_LAZY)
     mask &= events["c"] != 0
     return mask

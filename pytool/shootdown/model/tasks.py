@@ -7,7 +7,7 @@ call is forgotten when the task_struct serves another task.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.trace.parts import Parts
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 
 SWITCHING: Final = 1
@@ -98,9 +98,9 @@ class Tasks:
         """Comm and mark names of all tasks seen."""
         return {task.name or task.comm for task in self._tasks.values()}
 
-    def count(self, parts: Parts) -> None:
+    def count(self, parts: Iterable[Fields]) -> None:
         """Count the calls and returns of a piece of the trace."""
-        for part in parts.values():
+        for part in parts:
             kind = part["kind"]
             probes = part["id"][kind == Kind.PROBE]
             self.calls += int(np.count_nonzero(probes == Probe.SYSCALL))

@@ -35,7 +35,7 @@ class Returns:
     def begin(self, window: Window) -> None:
         """The next piece of the trace."""
         self._told = set()
-        for cpu, part in window.parts.items():
+        for cpu, part in window.columns.items():
             about = part["d"][_words(part)]
             self._told.update(about[about != cpu].tolist())
         for cpu in self._told:
@@ -88,7 +88,7 @@ class Returns:
     def _usable(self, part: Fields, cpu: int) -> Mask:
         """For each event whether the vCPU's words say that it is neither lazy nor switching."""
         lazy, switching = self._states.get(cpu, _State())
-        words = np.flatnonzero(_words(part))
+        words = _words(part)
         words = words[part["d"][words] == cpu]
         value, is_lazy = part["c"][words], part["id"][words] == Watch.IS_LAZY
         lazies = _latest(words[is_lazy], value[is_lazy] != 0, lazy, len(part))
@@ -99,9 +99,12 @@ class Returns:
         return usable if cpu not in self._told else np.zeros(len(part), np.bool_)
 
 
-def _words(part: Fields) -> Mask:
-    written = (part["kind"] == Kind.WATCH) | (part["kind"] == Kind.WATCH_INIT)
-    found: Mask = written & ((part["id"] == _WORDS[0]) | (part["id"] == _WORDS[1]))
+def _words(part: Fields) -> npt.NDArray[np.intp]:
+    """Where the part tells of such a word."""
+    kind = part["kind"]
+    at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
+    word = part["id"][at]
+    found: npt.NDArray[np.intp] = at[(word == _WORDS[0]) | (word == _WORDS[1])]
     return found
 
 
