@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from shootdown.model.callstack import CallStacks, Timeline
+from shootdown.model.stacks import ThinStacks
+from shootdown.model.stream import Event, stream, whole
 from shootdown.trace import text
 from shootdown.trace.functions import Function
+from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
 MMAP, UNMAP, FLUSH = Function.do_mmap, Function.unmap_vmas, Function.flush_tlb_func
@@ -107,3 +112,19 @@ def test_a_call_at_the_top_of_a_stack() -> None:
     assert calls.of(0) == (MMAP,)
     calls.enter(0, FLUSH, 0x2000)
     assert calls.of(0) == (MMAP, FLUSH)
+
+
+def test_functions_that_nobody_entered_are_not_looked_for() -> None:
+    """Inside of what was entered in this piece of the trace, or in one before."""
+    now: list[Event] = []
+    calls = ThinStacks(lambda: now[-1] if now else None)
+    pieces = [text.parse(body) for body in ("0 ENTER id=7 a=0x1000\n", "0 OBS a=1\n0 OBS a=2\n")]
+    pieces[1]["seq"] += np.uint64(1)
+    for piece in pieces:
+        calls.begin(whole(piece))
+        for event in stream(piece, (Kind.ENTER, Kind.OBS)):
+            now.append(event)
+            assert calls.inside(0, {7})
+            assert not calls.inside(0, {8})
+            if event.kind == Kind.ENTER:
+                calls.enter(0, event.id, event.a)

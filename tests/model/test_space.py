@@ -1,5 +1,3 @@
-from collections import Counter
-
 from shootdown import arch
 from shootdown.model.space import Leaf, Space
 from shootdown.model.stream import stream
@@ -59,12 +57,12 @@ def test_leaves_below_a_pointer():
 
 
 def test_mapped_counts_leaves_of_a_page():
-    assert space(TABLES).mapped == Counter({0x50000: 1})
+    assert space(TABLES).mapped == {0x50000: 1}
     twice = "0 PTE_WRITE a=0x12010 c=0x50025 d=0x402000 level=1\n"
-    assert space(TABLES + twice).mapped == Counter({0x50000: 2})
+    assert space(TABLES + twice).mapped == {0x50000: 2}
     gone = "0 PTE_WRITE a=0x12008 b=0x50067 d=0x401000 level=1\n"
-    assert space(TABLES + gone).mapped == Counter()
-    assert space(TABLES + "0 TABLE_UNLINK b=0x12000 level=1").mapped == Counter()
+    assert space(TABLES + gone).mapped == {}
+    assert space(TABLES + "0 TABLE_UNLINK b=0x12000 level=1").mapped == {}
 
 
 def test_forgotten_root():
@@ -104,3 +102,20 @@ def test_roots_that_share_a_page():
     both_gone = "0 ROOT_FORGET b=0x10100\n0 ROOT_FORGET b=0x10080\n"
     again = space(SMALL_ROOTS + both_gone + "0 TABLE_LINK b=0x10000 d=0x50000 level=1")
     assert again.root_of(0x10178) == 0x50000  # the page serves as a table now
+
+
+def test_walk_sees_what_changed_above_and_below() -> None:
+    """What was found last for 2 MiB holds until a table changes."""
+    tables = space(TABLES)
+    assert tables.translate(0x10000, 0x401000) == 0x50000
+    for line, found in (
+        ("0 PTE_WRITE a=0x12008 b=0x50067 c=0x51067 d=0x401000 level=1", 0x51000),
+        ("0 PTE_WRITE a=0x12008 b=0x51067 c=0 d=0x401000 level=1", None),
+        ("0 PTE_WRITE a=0x12008 b=0 c=0x52067 d=0x401000 level=1", 0x52000),
+        ("0 PTE_WRITE a=0x11010 b=0x12067 c=0 d=0x400000 level=2", None),
+        ("0 PTE_WRITE a=0x11010 b=0 c=0x12067 d=0x400000 level=2", 0x52000),
+        ("0 TABLE_UNLINK b=0x12000 level=1", None),
+    ):
+        for event in stream(parse(line), KINDS):
+            tables.apply(event)
+        assert tables.translate(0x10000, 0x401000) == found, line

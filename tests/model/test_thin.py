@@ -111,6 +111,7 @@ def test_returns_after_faults_and_calls_that_do_nothing():
     assert returns(BACK + FAULT + BACK + BACK) == [3, 4]
     assert returns(BACK + GETPID + DSB + BACK) == [1, 2, 4]
     assert returns(BACK + FAULT + GETPID + BACK) == [3, 4, 5]
+    assert returns(BACK + TLBI + BACK) == [2]
 
 
 def test_returns_that_end_something_stay():
@@ -119,6 +120,7 @@ def test_returns_that_end_something_stay():
     assert returns(BACK + MUNMAP + BACK) == []
     assert returns(BACK + GETPID.splitlines()[0] + "\n" + BACK) == []
     assert returns(BACK + GETPID + FAULT + BACK) == []
+    assert returns(BACK + GETPID + TLBI + BACK) == []
     assert returns(BACK + STORE + BACK) == []
     assert returns(BACK + enter(1, 0x90) + BACK) == []
 

@@ -45,6 +45,8 @@ class CallStacks:
         self.stack_bytes = 1 << stack_log2
         self._cpus: dict[int, _Cpu] = {}
         self._frames: dict[int, list[Frame]] = {}
+        self._stacks: dict[int, Stack] = {}
+        """What ``of`` has said, since a stack changed last."""
         self.unmatched = 0
         """Ends of calls whose beginning was not seen: those under way when recording began."""
 
@@ -67,14 +69,17 @@ class CallStacks:
 
     def switch(self, cpu: int, base: int) -> None:
         """Another task runs on the CPU; ``base`` is the lowest VA of its stack."""
-        self._cpu(cpu).base = base
-        self._cpu(cpu).interrupt.clear()
+        state = self._cpu(cpu)
+        state.base = base
+        state.interrupt.clear()
+        self._stacks.clear()
 
     def to_user(self, cpu: int) -> None:
         """The CPU returns to user mode: the task is inside of nothing."""
         state = self._cpu(cpu)
         state.interrupt.clear()
         self._frames.pop(state.base, None)
+        self._stacks.clear()
 
     def event(self, kind: int, cpu: int, number: int, a: int, c: int) -> None:
         """An ENTER, EXIT, RET_USER, or the PROBE_MORE of a task switch, with its fields."""
@@ -95,9 +100,17 @@ class CallStacks:
         other._frames = {base: list(frames) for base, frames in self._frames.items()}
         return other
 
+    def all_functions(self) -> set[int]:
+        """What any task or interrupt is inside of."""
+        frames = [*self._frames.values(), *(cpu.interrupt for cpu in self._cpus.values())]
+        return {function for mine in frames for function, _ in mine}
+
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
-        return tuple([function for function, _ in self.frames(cpu)])
+        found = self._stacks.get(cpu)
+        if found is None:
+            found = self._stacks[cpu] = tuple([function for function, _ in self.frames(cpu)])
+        return found
 
     def frames(self, cpu: int) -> list[Frame]:
         """The same, each with its stack pointer."""
@@ -106,6 +119,7 @@ class CallStacks:
 
     def _on(self, cpu: int, sp: int) -> list[Frame]:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""
+        self._stacks.clear()
         state = self._cpu(cpu)
         if not 0 <= sp - state.base <= self.stack_bytes and state.base:
             return state.interrupt

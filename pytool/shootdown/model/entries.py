@@ -26,6 +26,13 @@ class Call:
     result: int = 0
     took: list[Superseded] = field(default_factory=list)
     """What the calling task took away while the call was open."""
+    operation: str | None = None
+    """What ``syscalls.operation`` has said, for the arguments known so far."""
+
+    def add(self, *args: int) -> None:
+        """Further arguments."""
+        self.args += args
+        self.operation = None
 
     def arg(self, number: int) -> int:
         """One argument, 0 when it was not recorded."""
@@ -67,6 +74,11 @@ class Superseded:
     holders: tuple[int, ...]
     stack: tuple[int, ...] = ()
     restored: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether a CPU other than that of the store may have a copy."""
+        return self.holders.count(self.cpu) != len(self.holders)
 
     def page(self, va: int) -> int:
         """PA of the page that ``va`` had through the old leaf."""

@@ -10,16 +10,16 @@ number its CPU drew before.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.faults import Attempt
+from shootdown.model.history import History
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
-from shootdown.model.vmas import Step, steps
+from shootdown.model.vmas import Step
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -33,13 +33,14 @@ _DEPTH: Final = 8
 _SEQUENCE: Final = (1 << 32) - 1
 
 
-def within(attempts: Sequence[Attempt], events: Events) -> dict[int, Attempt]:
+def within(history: History) -> dict[int, Attempt]:
     """For every store to a user slot during an attempt, by number, the innermost attempt.
 
     Attempts whose end was not seen have none.
     """
+    events = history.events
     by_task: dict[int, list[Attempt]] = {}
-    for attempt in attempts:
+    for attempt in history.faults.attempts:
         by_task.setdefault(attempt.task, []).append(attempt)
     user = events["d"] >> np.uint64(63) == 0
     mine = events[(events["kind"] == Kind.PTE_WRITE) & user]
@@ -73,11 +74,11 @@ class _Ended(NamedTuple):
 class Vmas:
     """Every VMA of a trace at every moment."""
 
-    def __init__(self, events: Events) -> None:
-        """``events``: of all kinds, in the order of ``seq``."""
-        events = events[np.isin(events["kind"], KINDS)]
+    def __init__(self, history: History) -> None:
+        """``history``: of ``KINDS`` at least."""
+        events = history.events[np.isin(history.events["kind"], KINDS)]
         self._steps: Final[dict[int, list[Step]]] = {}
-        for step in steps(events):
+        for step in history.vma_steps:
             if step.event != "tree":
                 self._steps.setdefault(step.base, []).append(step)
         watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))

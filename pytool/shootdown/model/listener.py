@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Call, Stale, Superseded
+from shootdown.model.history import History
 from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 
 class Listener:
@@ -19,8 +19,8 @@ class Listener:
     words: ClassVar[tuple[Watch, ...]] = ()
     """Watched words, beyond those of the model itself, that ``watched`` is to tell of."""
 
-    deaf: ClassVar[bool] = False
-    """Whether it hears nothing while it is not armed."""
+    deaf: ClassVar[Collection[str]] = ()
+    """Names of the hooks that it has no use for while it is not armed; ``HOOKS``: of none."""
 
     functions: ClassVar[tuple[Function, ...]] = ()
     """Functions that ``called`` and ``left`` are to tell of, wherever they are entered."""
@@ -33,8 +33,8 @@ class Listener:
     history: ClassVar[tuple[Kind, ...]] = tuple(Kind)
     """Kinds of events that ``begun`` is to tell of; the fewer, the less memory a check takes."""
 
-    def begun(self, events: Events) -> None:
-        """A trace is about to be fed; these are all of its events, of ``history`` at least."""
+    def begun(self, history: History) -> None:
+        """A trace is about to be fed: all of its events, of ``history`` at least."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """A valid user entry was taken away; ``stales`` are the copies that CPUs may hold."""
@@ -51,8 +51,8 @@ class Listener:
     def linked(self, table: int, event: Event) -> None:
         """The page at a PA has become a table of user space."""
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """An invalidation has reached a copy."""
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """An invalidation has reached copies."""
 
     def entered(self, call: Call, event: Event) -> None:
         """A system call began; its arguments are known.
@@ -72,10 +72,21 @@ class Listener:
         """
 
     def observed(self, event: Event) -> None:
-        """A user access in a declared range (OBS)."""
+        """A user access in a declared range (OBS), if ``heeds_access`` says so."""
 
     def faulted(self, event: Event) -> None:
-        """A page fault was taken (Probe.FAULT)."""
+        """A page fault was taken (Probe.FAULT), if ``heeds_fault`` says so."""
+
+    def heeds_access(self, page: int) -> bool:
+        """Whether ``observed`` would do anything now about a page (VA >> 12).
+
+        A check may leave accesses out that nobody heeds. The answer may be yes too often.
+        """
+        return True
+
+    def heeds_fault(self, page: int) -> bool:
+        """The same of ``faulted``, for a fault at a page."""
+        return True
 
     def freed(self, event: Event) -> None:
         """Frames that user memory or a table was in went back to the allocator (PAGE_FREED)."""
@@ -96,5 +107,9 @@ class Listener:
         """A root table was given back: its address space is gone."""
 
 
-HOOKS: Final = tuple(n for n, hook in vars(Listener).items() if callable(hook) and n[0] != "_")
+HOOKS: Final = tuple(
+    name
+    for name, hook in vars(Listener).items()
+    if callable(hook) and not name.startswith(("_", "heeds_"))
+)
 """Names of all hooks."""

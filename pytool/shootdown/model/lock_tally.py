@@ -51,7 +51,7 @@ def tally(history: locks.Locks) -> Tally:
 
 def of_locks(part: Events) -> Events:
     """The events of a part that are about mmap_locks."""
-    kind = part["kind"]
+    kind = np.ascontiguousarray(part["kind"])
     at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
     mine: Events = part[at[part["id"][at] == Watch.MMAP_LOCK]]
     return mine
@@ -66,9 +66,11 @@ def readers_own(part: Events) -> Own:
     delta = mine["c"].astype(np.int64) - mine["b"].astype(np.int64)
     step = (np.abs(delta) == locks.READER) & (mine["b"] & np.uint64(locks.WAITERS) == 0)
     step &= mine["kind"] == Kind.WATCH
-    pairs = np.stack([mine["pc"][step].astype(np.uint64), delta[step].view(np.uint64)])
-    found = np.unique(pairs, axis=1)
-    return frozenset(zip(found[0].tolist(), found[1].view(np.int64).tolist(), strict=True))
+    return frozenset(
+        (pc, by)
+        for by in (locks.READER, -locks.READER)
+        for pc in np.unique(mine["pc"][step & (delta == by)]).tolist()
+    )
 
 
 class LockTally:

@@ -7,7 +7,7 @@ listeners what it meant. Rules and measurements never look at raw events' effect
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -36,6 +36,11 @@ _SWITCH: Final = int(Probe.TASK_SWITCH)
 _SYSCALL: Final = int(Probe.SYSCALL)
 _PGD: Final = int(Watch.MM_PGD)
 
+_STATES: Final = frozenset(
+    map(int, (Kind.ROOT_LOAD, Kind.WATCH, Kind.WATCH_INIT, Kind.PROBE, Kind.RET_USER))
+)
+"""Kinds of events by which a CPU may come to use, or not to use, an address space."""
+
 TLBS: Final[dict[str, Callable[[Records], Tlb]]] = {"x86_64": X86Tlb, "arm64": Arm64Tlb}
 
 
@@ -61,18 +66,24 @@ class Machine(Speaker):
         """Looks ahead in the events."""
         self._event: Event | None = None
         self._thin: Thin | None = None
+        self.phase = ""
+        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
         self._phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
+        self._usable: dict[tuple[int, int], tuple[bool, int]] = {}
+        """By CPU and tag what ``can_use`` has said, and the number up to which it holds (exclusive)
+        unless an event of a CPU's state comes between (``_STATES``)."""
         self._selection = stream.Selection(())
         self._loud: frozenset[int] = frozenset()
+        self._watching: dict[int, list[Callable[[Event], None]]] = {}
         self._handlers: dict[int, Callable[[Event], None]] = {
             Kind.ARMED: self._armed,
             Kind.ROOT_LEARN: self.space.apply,
             Kind.ROOT_FORGET: self._root_forget,
             Kind.TABLE_LINK: self._table_link,
-            Kind.TABLE_SLOT: self.space.apply,
+            Kind.TABLE_SLOT: self.space.store,
             Kind.TABLE_UNLINK: self.space.apply,
             Kind.PTE_WRITE: self._pte_write,
             Kind.FLUSH: self._flush,
@@ -90,11 +101,6 @@ class Machine(Speaker):
             Kind.OBS: self._observe,
         }
 
-    @property
-    def phase(self) -> str:
-        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
-        return self._phases[0] if self._phases else ""
-
     def run(self, events: Events) -> None:
         """Feed a whole trace, in the order of ``seq``."""
         self.begin(observed_pages(events), stack_log2(events))
@@ -110,8 +116,15 @@ class Machine(Speaker):
         self._hook()
         functions = self.functions
         self._thin = Thin(self.arch, stack_log2, functions) if thin else None
-        words = {word for listener in self._listeners for word in listener.words}
-        self._selection = stream.Selection(self._handlers, {*words, *stream.WORDS}, self._thin)
+        watching = self._hearing("watched")
+        words = {*stream.WORDS, *(word for x in watching for word in x.words)}
+        self._watching = {
+            int(word): [x.watched for x in watching if word in (*x.words, *stream.WORDS)]
+            for word in words
+        }
+        self._selection = stream.Selection(self._handlers, words, self._thin)
+        self._heeding_access = [x.heeds_access for x in self._hearing("observed")]
+        self._heeding_fault = [x.heeds_fault for x in self._hearing("faulted")]
         self._loud = functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
@@ -119,12 +132,30 @@ class Machine(Speaker):
     def feed(self, window: stream.Window) -> None:
         """Take in the next piece of the trace."""
         self.sequel = stream.Sequel(window)
+        self._usable.clear()
+        states, usable = _STATES, self._usable
         self.calls.begin(window)
-        self.tasks.count(window.parts)
+        self.tasks.count(window.columns.values())
         handlers = self._handlers
-        for event in self._selection.events(window):
+        for event in self._selection.events(window, self._heeds if self._thin else None):
             self._event = event
-            handlers[event.kind](event)
+            kind = event.kind
+            if kind in states:
+                usable.clear()
+            handlers[kind](event)
+
+    def _heeds(self, is_access: bool, page: int) -> bool:
+        """Whether an access (OBS) to a page, else a fault there, can change anything now.
+
+        Proof: such an event changes nothing in the model itself but what ``Tlb.fault`` does, and
+        listeners do nothing with it unless they heed it. Its number still counts as predecessor.
+        """
+        if not is_access and self.tlb.heeds_fault():
+            return True
+        for heeds in self._heeding_access if is_access else self._heeding_fault:
+            if heeds(page):
+                return True
+        return False
 
     def can_use(self, cpu: int, tag: int) -> bool:
         """Whether user code could make the CPU use an entry of the tag as things are.
@@ -132,12 +163,17 @@ class Machine(Speaker):
         Not so while it borrows the address space lazily (E3), is inside switch_mm (E4), or has
         another one loaded (E5).
         """
-        state = self.tasks.cpu(cpu)
-        if state.lazy or state.switching or not self.tlb.loaded(cpu, tag):
-            return False
+        seq = self._event.seq if self._event else 0
+        known, until = self._usable.get((cpu, tag), (False, 0))
+        if seq < until:
+            return known
         # A store is numbered after it is visible: a CPU whose next record says that it is lazy may
         # have been so, for everybody to see, ever since its record before.
-        return not self.sequel.turns_lazy(cpu, self._event.seq if self._event else 0)
+        lazy, until = self.sequel.turns_lazy(cpu, seq)
+        state = self.tasks.cpu(cpu)
+        found = not (lazy or state.lazy or state.switching) and self.tlb.loaded(cpu, tag)
+        self._usable[cpu, tag] = found, until
+        return found
 
     def mm(self, root: int) -> int:
         """VA of the mm_struct that owns the root table; the root's PA when that is not known."""
@@ -188,7 +224,9 @@ class Machine(Speaker):
         mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
         leaf = Leaf(event.a, event.d, level, old)
         if mmu.leaf(old, level):
-            if not self.covers(old, new, level):
+            if not new:
+                self._supersede(root, leaf, "unmapped", event)
+            elif not self.covers(old, new, level):
                 self._supersede(root, leaf, self._reason(leaf, new), event)
         elif mmu.table(old, level):
             if mmu.table(new, level) and mmu.target(new, level) == mmu.target(old, level):
@@ -207,16 +245,17 @@ class Machine(Speaker):
 
     def _supersede(self, root: int, old: Leaf, reason: Reason, event: Event) -> None:
         mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
-        holders = self.tlb.holders(root, self._since.get(old.slot, 0))
+        slot, va, level, entry = old
+        holders = self.tlb.holders(root, self._since.get(slot, 0))
         what = Superseded(
             root=root,
-            va=old.va,
-            end=old.va + span_of(old.level),
-            level=old.level,
-            is_table=mmu.table(old.entry, old.level),
-            old=old.entry,
-            new=event.c if old.slot == event.a else 0,
-            target=mmu.target(old.entry, old.level),
+            va=va,
+            end=va + span_of(level),
+            level=level,
+            is_table=mmu.table(entry, level),
+            old=entry,
+            new=event.c if slot == event.a else 0,
+            target=mmu.target(entry, level),
             reason=reason,
             seq=event.seq,
             icount=event.icount,
@@ -225,7 +264,7 @@ class Machine(Speaker):
             task=str(task),
             call=task.call,
             stack=self.calls.of(event.cpu),
-            holders=tuple(cpu for cpu, _ in holders),
+            holders=tuple([cpu for cpu, _ in holders]),
         )
         stales = [Stale(cpu, tag, what) for cpu, tag in holders]
         for stale in stales:
@@ -259,10 +298,10 @@ class Machine(Speaker):
 
     # CPUs.
 
-    def _ended(self, stales: Iterable[Stale], event: Event) -> None:
-        for stale in stales:
+    def _ended(self, stales: Sequence[Stale], event: Event) -> None:
+        if stales:
             for hear in self._hooks["ended"]:
-                hear(stale, event)
+                hear(stales, event)
 
     def _flush(self, event: Event) -> None:
         self.flushes[event.id] += 1
@@ -314,7 +353,8 @@ class Machine(Speaker):
             self._owned(event)
         else:
             self.tasks.watch(event)
-        self._tell("watched", event)
+        for hear in self._watching.get(event.id, ()):
+            hear(event)
 
     def _owned(self, event: Event) -> None:
         # What a fork's new mm_struct has there first is copied: the parent's (dup_mm()).
@@ -324,8 +364,8 @@ class Machine(Speaker):
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
-        self.space.mmu = self.arch.mmu.for_levels(event.d)
-        self.arch = replace(self.arch, mmu=self.space.mmu)
+        self.arch = replace(self.arch, mmu=self.arch.mmu.for_levels(event.d))
+        self.space.reads_by(self.arch.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)
@@ -334,6 +374,7 @@ class Machine(Speaker):
             self._phases.append(name)
         elif event.id == Mark.END and name in self._phases:
             del self._phases[self._phases.index(name) :]
+        self.phase = self._phases[0] if self._phases else ""
 
     def _freed(self, event: Event) -> None:
         self._tell("freed", event)

@@ -39,6 +39,13 @@ class _Change:
     taken: dict[int, int] = field(default_factory=dict)
     """Number of the store that superseded a page's entry, by page number."""
 
+    def pages(self, start: int, end: int) -> list[int]:
+        """The pages of ``before`` that are in ``start``..``end`` (VA, exclusive)."""
+        first, last = start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT
+        if first == last:
+            return [first] if first in self.before else []
+        return [page for page in self.before if first <= page <= last]
+
 
 class Observers(Listener):
     """Watches on a machine; ``seen`` has counts by operation and thread.
@@ -71,19 +78,26 @@ class Observers(Listener):
         """From here on the old page is stale."""
         for change in self._open.values():
             if change.call.root == what.root and not what.is_table:
-                for page in change.before:
-                    if what.va <= page << PAGE_SHIFT < what.end:
-                        change.taken.setdefault(page, what.seq)
+                for page in change.pages(what.va, what.end):
+                    change.taken.setdefault(page, what.seq)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """A fault that came before the call took its lock belongs to what was there."""
         for change in self._open.values():
             if change.call.root == root and not change.taken:
                 end = leaf.va + span_of(leaf.level)
-                for page in change.before:
-                    if leaf.va <= page << PAGE_SHIFT < end:
-                        walk = self._machine.space.translate
-                        change.before[page] = walk(root, page << PAGE_SHIFT)
+                for page in change.pages(leaf.va, end):
+                    walk = self._machine.space.translate
+                    change.before[page] = walk(root, page << PAGE_SHIFT)
+
+    def heeds_access(self, page: int) -> bool:
+        """Whether it is in the range of an open call."""
+        return bool(self._open) and any(
+            change.start >> PAGE_SHIFT <= page <= change.end >> PAGE_SHIFT
+            for change in self._open.values()
+        )
+
+    heeds_fault = heeds_access
 
     def observed(self, event: Event) -> None:
         """A thread has used the range."""

@@ -45,24 +45,26 @@ class Overview:
 
     def add(self, part: Events) -> None:
         """Look at some events of one vCPU."""
-        kind = part["kind"]
-        self._declare(part[(kind == Kind.MARK) & (part["id"] == Mark.RANGE)])
+        kind = np.ascontiguousarray(part["kind"])
+        marks = part[kind == Kind.MARK]
+        self._declare(marks[marks["id"] == Mark.RANGE])
         accesses = part["a"][kind == Kind.OBS]
         self.pages.update(np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist())
         for said in part["size"][kind == Kind.ARMED].tolist():
             self.stack_log2 = said or STACK_LOG2
         self.mismatches += int(np.count_nonzero(kind == Kind.AUDIT_MISMATCH))
         self.own |= lock_tally.readers_own(part)
-        self._count(part)
+        self._count(part, kind)
 
-    def _count(self, part: Events) -> None:
-        kind = part["kind"]
-        stores = (kind == Kind.PTE_WRITE) & (part["d"] >> _SIGN == 0)
+    def _count(self, part: Events, kind: npt.NDArray[np.uint16]) -> None:
+        stores = np.flatnonzero(kind == Kind.PTE_WRITE)
+        stores = stores[part["d"][stores] >> _SIGN == 0]
         self.writers.update(_counted(part["pc"][stores]))
         for op, count in _counted(part["id"][kind == Kind.FLUSH]).items():
             self.flushes[_FLUSHES.get(op, str(op))] += count
-        loads = (kind == Kind.ROOT_LOAD) & (part["id"] == RootReg.CR3) & (part["a"] >> _SIGN == 0)
-        self.flushes.update({"cr3_load": int(np.count_nonzero(loads))})
+        loads = part[kind == Kind.ROOT_LOAD]
+        flushing = (loads["id"] == RootReg.CR3) & (loads["a"] >> _SIGN == 0)
+        self.flushes.update({"cr3_load": int(np.count_nonzero(flushing))})
 
     def _declare(self, marks: Events) -> None:
         for start, size in marks[["b", "c"]].tolist():

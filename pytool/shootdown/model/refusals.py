@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from shootdown.model.faults import Fault, faults
+from shootdown.model.faults import Fault
+from shootdown.model.history import History
 from shootdown.model.locks import WRITER
 from shootdown.model.mmap_writers import holders
-from shootdown.model.vmas import Step, steps
+from shootdown.model.vmas import Step
 from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
 
@@ -47,18 +48,19 @@ class _Switch(NamedTuple):
     mm: int
 
 
-def refusals(events: Events) -> list[Refusal]:
-    """Every fault of a task that went on in user mode; ``events``: of all kinds, by ``seq``.
+def refusals(history: History) -> list[Refusal]:
+    """Every fault of a task that went on in user mode; ``history``: of all kinds.
 
     A task that is killed while it waits for mmap_lock is told that there is no VMA.
     """
+    events = history.events
     switches = _switches(events)
     returns = events[events["kind"] == Kind.RET_USER]
     by_task: dict[int, list[int]] = {}
     for seq, task in zip(returns["seq"].tolist(), holders(events, returns), strict=True):
         by_task.setdefault(task, []).append(seq)
     found: list[Refusal] = []
-    for fault in faults(events).faults:
+    for fault in history.faults.faults:
         if not fault.access.user or not fault.end or not fault.tries:
             continue
         known = switches.get(fault.task, [])
@@ -71,7 +73,7 @@ def refusals(events: Events) -> list[Refusal]:
         if then is not None and then.pid == before.pid and before.mm:
             found.append(Refusal(fault, before.mm))
     if found:
-        _Sweep().run(events, found)
+        _Sweep().run(history, found)
     return found
 
 
@@ -97,10 +99,10 @@ class _Sweep:
         self._writer: dict[int, int] = {}
         self._open: dict[int, list[Refusal]] = {}
 
-    def run(self, events: Events, found: list[Refusal]) -> None:
+    def run(self, history: History, found: list[Refusal]) -> None:
         """Find out about all of them."""
-        doings: list[tuple[int, Callable[[int], None]]] = [*self._locks(events)]
-        for step in steps(events):
+        doings: list[tuple[int, Callable[[int], None]]] = [*self._locks(history.events)]
+        for step in history.vma_steps:
             doings.append((step.seq, partial(self._step, step)))
         for one in found:
             doings.append((one.fault.seq, partial(self._begin, one)))

@@ -9,18 +9,19 @@ reached from. With PTI an address space has two roots, and goes by the kernel's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from shootdown.arch.base import Mmu
-from shootdown.model.pagetables import PAGE_SIZE, SLOTS, index_of, span_of
+from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, SLOTS, index_of, span_of
 from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
 _SLOT: Final = 8
+_NEAR: Final = 21
+"""Binary logarithm of what a level 1 table maps."""
 _STORES: Final = (int(Kind.PTE_WRITE), int(Kind.TABLE_SLOT))
 
 
@@ -51,14 +52,22 @@ class Space:
         self.mmu = mmu
         self._tables: dict[int, _Table] = {}
         self._small = SmallRoots()
-        self.mapped: Counter[int] = Counter()
-        """How many level 1 leaves map the page at a PA."""
+        self._near: dict[tuple[int, int], tuple[int, dict[int, int]]] = {}
+        """By root and 2 MiB: PA and slots of the level 1 table, while no table changed above it."""
+        self.mapped: dict[int, int] = {}
+        """How many level 1 leaves map the page at a PA, where any does."""
+
+    def reads_by(self, mmu: Mmu) -> None:
+        """From here on this says what entries mean."""
+        self.mmu = mmu
+        self._near.clear()
 
     def apply(self, event: Event) -> None:
         """Follow a ROOT_LEARN, TABLE_LINK, TABLE_SLOT, TABLE_UNLINK, ROOT_FORGET or PTE_WRITE."""
         if event.kind in _STORES:
             self.store(event)
             return
+        self._near.clear()
         match event.kind:
             case Kind.ROOT_LEARN:
                 table = _Table(event.d or event.b, 0, event.level, slots_of(event.id))
@@ -71,19 +80,22 @@ class Space:
 
     def store(self, event: Event) -> None:
         """Follow a PTE_WRITE or TABLE_SLOT."""
-        pa = self._small.table_of(event.a)
+        slot, new = event.a, event.c
+        pa = self._small.table_of(slot)
         table = self._tables.get(pa)
         if table is None:
             return
-        index, new = (event.a - pa) // _SLOT, event.c
+        index = (slot - pa) // _SLOT
         old = table.slots.pop(index, 0)
         if new:
             table.slots[index] = new
-        if table.level == 1:
-            if old:
-                self._count(old, 1, -1)
-            if new:
-                self._count(new, 1, 1)
+        if table.level != 1:
+            self._near.clear()
+            return
+        if old:
+            self._count(old, -1)
+        if new:
+            self._count(new, 1)
 
     def root_of(self, slot: int) -> int:
         """PA of the root table above the slot at a PA, 0 when the table is not known."""
@@ -92,9 +104,19 @@ class Space:
 
     def walk(self, root: int, va: int) -> Leaf | None:
         """The leaf that translates ``va`` below ``root`` now; None when there is none."""
+        near = self._near.get((root, va >> _NEAR))
+        if near is not None:
+            pa, slots = near
+            index = va >> PAGE_SHIFT & SLOTS - 1
+            entry = slots.get(index)
+            if entry is None or not self.mmu.leaf(entry, 1):
+                return None
+            return Leaf(pa + index * _SLOT, va & -PAGE_SIZE, 1, entry)
         pa, table = root, self._tables.get(root)
         while table is not None:
             level = table.level
+            if level == 1:
+                self._near[root, va >> _NEAR] = pa, table.slots
             index = index_of(va, level)
             entry = table.slots.get(index)
             if entry is None:
@@ -150,11 +172,12 @@ class Space:
         table = self._tables.pop(pa, None)
         if table is not None:
             self._small.remove(pa, table.size)
-            for entry in table.slots.values():
-                self._count(entry, table.level, -1)
+            for entry in table.slots.values() if table.level == 1 else ():
+                self._count(entry, -1)
 
-    def _count(self, entry: int, level: int, by: int) -> None:
-        if level == 1 and self.mmu.leaf(entry, 1):
+    def _count(self, entry: int, by: int) -> None:
+        """An entry of level 1 came (+1) or went (-1)."""
+        if self.mmu.leaf(entry, 1):
             page = self.mmu.target(entry, 1)
             mapped = self.mapped
             count = mapped.get(page, 0) + by

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from shootdown.model.history import History
 from shootdown.model.listener import HOOKS, Listener
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
@@ -34,16 +35,17 @@ class Speaker:
 
     def tell_begun(self, events: Events) -> None:
         """Tell listeners of all the events to come, of ``history`` at least."""
-        self._tell("begun", events)
+        self._tell("begun", History(events))
 
     def _hook(self) -> None:
         """All listeners are there."""
-        self._hooks = {name: tuple(self._hearers(name)) for name in HOOKS}
+        self._hooks = {name: tuple(getattr(x, name) for x in self._hearing(name)) for name in HOOKS}
 
-    def _hearers(self, name: str) -> list[Callable[..., None]]:
+    def _hearing(self, name: str) -> list[Listener]:
+        """Who has a use for a hook."""
         silent = getattr(Listener, name)
-        hearing = (x for x in self._listeners if x.armed or not x.deaf)
-        return [getattr(x, name) for x in hearing if getattr(type(x), name) is not silent]
+        hearing = (x for x in self._listeners if x.armed or name not in x.deaf)
+        return [x for x in hearing if getattr(type(x), name) is not silent]
 
     def _tell(self, hook: str, *args: Any) -> None:
         for hear in self._hooks[hook]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from shootdown.trace.schema import Kind, Probe
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
 _STORE = int(Kind.PTE_WRITE)
 _COLUMNS = ["seq", "kind", "cpu", "id", "a", "c"]
+_FUNCTIONS = 1 << 16
+"""Numbers that an ENTER can carry."""
 
 
 class ThinStacks(CallStacks):
@@ -28,11 +31,14 @@ class ThinStacks(CallStacks):
         self._exact = CallStacks()
         self._rows: list[tuple[int, ...]] = []
         """What is not in ``_exact`` yet, the latest first; filled when it is needed."""
+        self._entered: set[int] = set()
+        """Functions that any CPU may be inside of somewhere in the piece."""
 
     def begin(self, window: Window) -> None:
         """A piece of the trace is about to be fed."""
         self._window = window
         self._exact, self._rows = self.copied(), []
+        self._entered = _entered(window) | self.all_functions()
 
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
@@ -45,6 +51,20 @@ class ThinStacks(CallStacks):
             _, kind, where, function, a, c = self._rows.pop()
             self._exact.event(kind, where, function, a, c)
         return self._exact.of(cpu)
+
+    def inside(self, cpu: int, functions: AbstractSet[int]) -> bool:
+        """Whether the CPU is inside of any of the functions; cheap where none was entered."""
+        if self._entered.isdisjoint(functions):
+            return False
+        return not functions.isdisjoint(self.of(cpu))
+
+
+def _entered(window: Window) -> set[int]:
+    """Functions that are entered in the piece."""
+    seen = np.zeros(_FUNCTIONS, np.bool_)
+    for part in window.columns.values():
+        seen[part["id"][part["kind"] == Kind.ENTER]] = True
+    return set(np.flatnonzero(seen).tolist())
 
 
 def _rows(window: Window) -> list[tuple[int, ...]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain, islice, zip_longest
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import Columns, Fields
 from shootdown.trace.parts import Parts, split
-from shootdown.trace.schema import DTYPE, Flag, Kind, Watch
+from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
 
 NONE: Final = np.zeros(0, DTYPE)
@@ -18,17 +22,25 @@ NONE: Final = np.zeros(0, DTYPE)
 
 _NO_NUMBERS: Final = np.zeros(0, np.uint64)
 _CHUNK: Final = 1 << 16
+NEVER: Final = 1 << 64
+"""A number after every event."""
 _SIGN: Final = np.uint64(63)
+_PAGE: Final = np.uint64(12)
 _VA: Final = (
     ("c", (Kind.TABLE_LINK, Kind.TABLE_UNLINK)),
     ("d", (Kind.TABLE_SLOT, Kind.PTE_WRITE)),
 )
 _WATCHES: Final = (Kind.WATCH, Kind.WATCH_INIT)
 _KINDS: Final = 64
+_NUMBERS: Final = 1 << 16
+"""Numbers that a record's ``id`` can be."""
 WORDS: Final = (Watch.MM_PGD, Watch.IS_LAZY, Watch.LOADED_MM)
 """Watched words that the model itself follows."""
 
 Mask = npt.NDArray[np.bool_]
+
+Heeds = Callable[[bool, int], bool]
+"""Whether an access (else a fault) at a page (VA >> 12) can matter to anybody now."""
 
 
 class Thin(Protocol):
@@ -38,7 +50,7 @@ class Thin(Protocol):
         """A piece of the trace is about to be thinned."""
         ...
 
-    def __call__(self, part: Events, wanted: Mask) -> Mask:
+    def __call__(self, part: Fields, wanted: Mask) -> Mask:
         """What is left of one vCPU's events, which the mask has chosen."""
         ...
 
@@ -80,7 +92,8 @@ class Event(NamedTuple):
     prev: int
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True)
+class Window:
     """A piece of a trace: everything up to some number that was not in a piece before."""
 
     parts: Parts
@@ -89,6 +102,11 @@ class Window(NamedTuple):
     """Number of each vCPU's last event before the piece; none when there was none."""
     ahead: Parts
     """The first event of each vCPU behind the piece; nothing when there is none."""
+
+    @cached_property
+    def columns(self) -> dict[int, Columns]:
+        """The same as ``parts``, for whoever looks at fields of all events."""
+        return {cpu: Columns(part) for cpu, part in self.parts.items()}
 
 
 def whole(events: Events) -> Window:
@@ -110,28 +128,34 @@ class Selection:
     ) -> None:
         self._kinds = np.zeros(_KINDS, np.bool_)
         self._kinds[list(kinds)] = True
-        self._words = list(words)
+        self._words = np.zeros(_NUMBERS, np.bool_)
+        self._words[list(words)] = True
         self._thin = thin
 
-    def events(self, window: Window) -> Iterator[Event]:
-        """The chosen events of a piece, in order; the others still count as predecessors."""
+    def events(self, window: Window, heeds: Heeds | None = None) -> Iterator[Event]:
+        """The chosen events of a piece, in order; the others still count as predecessors.
+
+        Of accesses and faults, ``heeds`` is asked for each when its turn has come.
+        """
         rows, prevs = [], []
         if self._thin:
             self._thin.begin(window)
-        for cpu, part in window.parts.items():
+        for cpu, part in window.columns.items():
             at = np.flatnonzero(self._wanted(part))
-            rows.append(part[at])
+            rows.append(window.parts[cpu][at])
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
-        yield from _merged(rows, prevs)
+        if not rows:
+            return iter(())
+        return _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
-    def _wanted(self, part: Events) -> Mask:
+    def _wanted(self, part: Fields) -> Mask:
         kind = part["kind"]
         wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
         for field, kinds_with in _VA:
             at = np.flatnonzero(_any_of(kind, kinds_with))
             wanted[at[part[field][at] >> _SIGN == 1]] = False
         at = np.flatnonzero(_any_of(kind, _WATCHES))
-        wanted[at[~np.isin(part["id"][at], self._words)]] = False
+        wanted[at[~self._words[part["id"][at]]]] = False
         at = np.flatnonzero(kind == Kind.OBS)
         wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
         return self._thin(part, wanted) if self._thin else wanted
@@ -152,18 +176,38 @@ def _previous(
     return prev
 
 
-def _merged(rows: list[Events], prevs: list[npt.NDArray[np.uint64]]) -> Iterator[Event]:
-    if not rows:
-        return
-    events, prev = np.concatenate(rows), np.concatenate(prevs)
+def _merged(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds | None) -> Iterator[Event]:
     order = np.argsort(events["seq"], kind="stable")
-    make = tuple.__new__
-    for start in range(0, len(order), _CHUNK):
-        chunk = order[start : start + _CHUNK]
-        piece = events[chunk]
-        columns = [piece[name].tolist() for name in DTYPE.names or ()]
-        for row in zip(*columns, prev[chunk].tolist(), strict=True):
-            yield make(Event, row)
+    chunks = (order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK))
+    return chain.from_iterable(
+        _heeded(events[chunk], prev[chunk], heeds) if heeds else _made(events[chunk], prev[chunk])
+        for chunk in chunks
+    )
+
+
+def _made(events: Events, prev: npt.NDArray[np.uint64]) -> Iterator[Event]:
+    columns = [events[name].tolist() for name in DTYPE.names or ()]
+    return map(partial(tuple.__new__, Event), zip(*columns, prev.tolist(), strict=True))
+
+
+def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Iterator[Event]:
+    """The same without accesses and faults that nobody heeds: those are not even looked at."""
+    kind = events["kind"]
+    access = kind == Kind.OBS
+    asides = access | ((kind == Kind.PROBE) & (events["id"] == Probe.FAULT))
+    at = np.flatnonzero(asides)
+    pages = (events["a"][at] >> _PAGE).tolist()
+    waiting = zip(at.tolist(), access[at].tolist(), pages, strict=True)
+    others = np.flatnonzero(~asides)
+    between = np.diff(others, prepend=-1, append=len(events)) - 1
+    made = _made(events[others], prev[others])
+    for count, event in zip_longest(between.tolist(), made):
+        if count:
+            for number, is_access, page in islice(waiting, count):
+                if heeds(is_access, page):
+                    yield Event._make((*events[number].item(), int(prev[number])))
+        if event is not None:
+            yield event
 
 
 def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:
@@ -176,7 +220,7 @@ class Sequel:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._seq = {cpu: np.ascontiguousarray(p["seq"]) for cpu, p in window.parts.items()}
+        self._seq = {cpu: part["seq"] for cpu, part in window.columns.items()}
         self._cpus = sorted({*window.parts, *window.ahead})
         self._turns: dict[int, tuple[list[int], list[int]]] = {}
 
@@ -199,18 +243,26 @@ class Sequel:
         ahead = self._window.ahead.get(cpu, NONE)
         return cast(np.void, ahead[0]) if len(ahead) else None
 
-    def turns_lazy(self, cpu: int, seq: int) -> bool:
-        """Whether the vCPU's first record after ``seq`` says that a CPU is lazy now."""
+    def turns_lazy(self, cpu: int, seq: int) -> tuple[bool, int]:
+        """Whether the vCPU's first record after ``seq`` says that a CPU is lazy now.
+
+        And up to which number (exclusive) the answer is the same.
+        """
         turns = self._turns.get(cpu)
         if turns is None:
             turns = self._turns[cpu] = self._all_turns(cpu)
         starts, ends = turns
         at = bisect_right(starts, seq)
-        return at > 0 and seq < ends[at - 1]
+        if at > 0 and seq < ends[at - 1]:
+            return True, ends[at - 1]
+        return False, starts[at] if at < len(starts) else NEVER
 
     def _all_turns(self, cpu: int) -> tuple[list[int], list[int]]:
         """Numbers of the records before those that say so (0 for none), and of these themselves."""
-        both = [self._window.parts.get(cpu, NONE), self._window.ahead.get(cpu, NONE)]
+        both = [
+            self._window.columns.get(cpu, Columns(NONE)),
+            Columns(self._window.ahead.get(cpu, NONE)),
+        ]
         at = np.flatnonzero(np.concatenate([_says_lazy(events) for events in both]))
         seq = np.concatenate([events["seq"] for events in both])
         before = seq[at - 1]
@@ -225,7 +277,7 @@ class Sequel:
                 yield event
 
 
-def _says_lazy(events: Events) -> Mask:
+def _says_lazy(events: Fields) -> Mask:
     mask: Mask = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.IS_LAZY)
     mask &= events["c"] != 0
     return mask

@@ -62,8 +62,13 @@ class Promise:
 
 def operation(call: Call | None) -> str:
     """What reports call it, as ``munmap`` or ``mmap(MAP_FIXED)``; empty when none of ours."""
-    name = _OPERATIONS.get(call.name) if call else None
-    return name(call) if name and call else ""
+    if call is None:
+        return ""
+    found = call.operation
+    if found is None:
+        name = _OPERATIONS.get(call.name)
+        found = call.operation = name(call) if name else ""
+    return found
 
 
 def numbers(arch: Arch) -> frozenset[int]:
@@ -81,11 +86,16 @@ def area(call: Call) -> tuple[int, int]:
     return _cut(call) if call.name == "remap_file_pages" else _range(call.arg(0), call.arg(1))
 
 
+def succeeded(call: Call, arch: Arch) -> bool:
+    """Whether a call that has returned is one of ours, and did not fail."""
+    return bool(operation(call)) and not _failed(call, arch)
+
+
 def promise(call: Call, arch: Arch) -> Promise | None:
     """What a call that has returned promises; None when it failed or is none of ours."""
-    name = operation(call)
-    if not name or _failed(call, arch):
+    if not succeeded(call, arch):
         return None
+    name = operation(call)
     own = ((_UNBOUNDED[call.name](call), _USER_VA + 1),) if call.name in _UNBOUNDED else ()
     match name:
         case "mremap":

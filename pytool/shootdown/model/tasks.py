@@ -7,7 +7,7 @@ call is forgotten when the task_struct serves another task.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.trace.parts import Parts
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 
 SWITCHING: Final = 1
@@ -42,9 +42,19 @@ class Task:
     name: str = ""
     """The name the thread gave itself with Mark.THREAD."""
     call: Call | None = None
+    title: str = ""
+    """What reports call it; kept, for every store over an entry asks for it."""
 
     def __str__(self) -> str:
-        return f"{self.name or self.comm or 'task'}/{self.pid}"
+        if not self.title:
+            self.title = f"{self.name or self.comm or 'task'}/{self.pid}"
+        return self.title
+
+    def rename(self, *, comm: str | None = None, name: str | None = None) -> None:
+        """It is called otherwise from here on."""
+        self.comm = self.comm if comm is None else comm
+        self.name = self.name if name is None else name
+        self.title = ""
 
 
 @dataclass(slots=True)
@@ -88,9 +98,9 @@ class Tasks:
         """Comm and mark names of all tasks seen."""
         return {task.name or task.comm for task in self._tasks.values()}
 
-    def count(self, parts: Parts) -> None:
+    def count(self, parts: Iterable[Fields]) -> None:
         """Count the calls and returns of a piece of the trace."""
-        for part in parts.values():
+        for part in parts:
             kind = part["kind"]
             probes = part["id"][kind == Kind.PROBE]
             self.calls += int(np.count_nonzero(probes == Probe.SYSCALL))
@@ -115,9 +125,9 @@ class Tasks:
         if first is None or first.id != event.id:
             return
         if event.id == _SYSCALL and task.call is not None:
-            task.call.args += [event.a, event.b, event.c]
+            task.call.add(event.a, event.b, event.c)
         elif event.id == _SWITCH:
-            task.comm = text(event.a, event.b)
+            task.rename(comm=text(event.a, event.b))
 
     def root_load(self, event: Event) -> None:
         """A root was loaded: switch_mm has taken effect."""
@@ -143,7 +153,7 @@ class Tasks:
     def mark(self, event: Event) -> None:
         """The guest said something."""
         if event.id == Mark.THREAD:
-            self.cpu(event.cpu).task.name = text(event.a, event.b)
+            self.cpu(event.cpu).task.rename(name=text(event.a, event.b))
 
     def _enter(self, event: Event, root: int) -> None:
         task = self.cpu(event.cpu).task

@@ -8,6 +8,7 @@ its own: ``thin_barriers``, ``thin_calls``, ``thin_returns``, ``thin_words``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from shootdown.model.thin_barriers import needless_barriers
 from shootdown.model.thin_calls import asks, quiet_calls
 from shootdown.model.thin_returns import Returns
 from shootdown.model.thin_words import quiet_words
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind
-from shootdown.trace.types import Events
+
+_NUMBERS: Final = 1 << 16
+"""Numbers that a record's ``id`` can be."""
 
 
 class Thin:
@@ -30,17 +34,18 @@ class Thin:
 
     def __init__(self, arch: Arch, stack_log2: int, functions: Iterable[int] = ()) -> None:
         self._shift = np.uint64(stack_log2)
-        self._functions = list(functions)
+        self._functions = np.zeros(_NUMBERS, np.bool_)
+        self._functions[list(functions)] = True
         self._returns = Returns(arch)
 
     def begin(self, window: Window) -> None:
         """The next piece of the trace."""
         self._returns.begin(window)
 
-    def __call__(self, part: Events, wanted: Mask) -> Mask:
+    def __call__(self, part: Fields, wanted: Mask) -> Mask:
         """What is left of one vCPU's chosen events."""
         calls = (part["kind"] == Kind.ENTER) | (part["kind"] == Kind.EXIT)
-        loud = calls & np.isin(part["id"], self._functions)
+        loud = calls & self._functions[part["id"]]
         useless = needless_barriers(part) | quiet_words(part, asks(part), loud)
         useless |= quiet_calls(part, wanted, self._shift, loud)
         left = wanted & ~useless

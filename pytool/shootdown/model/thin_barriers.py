@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 from shootdown.model.stream import Mask
 from shootdown.model.tlb_arm64 import BOTH, NON_SHAREABLE, STORES
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import BarrierOp, Kind
-from shootdown.trace.types import Events
 
 _At = npt.NDArray[np.intp]
 _TYPES: Final = np.uint64(3)
 _DOMAIN: Final = np.uint64(2)
 
 
-def needless_barriers(part: Events) -> Mask:
+def needless_barriers(part: Fields) -> Mask:
     """The barriers of one vCPU that do nothing (``Arm64Tlb.barrier``; none do on x86).
 
     Proof: only a DSB does anything, one that waits for stores. It notes when stores were last
@@ -29,11 +29,12 @@ def needless_barriers(part: Events) -> Mask:
     """
     kind = part["kind"]
     needless: Mask = kind == Kind.BARRIER
-    types = part["a"] & _TYPES
-    at = np.flatnonzero(needless & (part["id"] == BarrierOp.DSB) & (types >= STORES))
+    at = np.flatnonzero(needless)
+    at = at[(part["id"][at] == BarrierOp.DSB) & (part["a"][at] & _TYPES >= STORES)]
+    types = part["a"][at] & _TYPES
     run = np.searchsorted(np.flatnonzero(kind == Kind.FLUSH), at)
     wide = part["a"][at] >> _DOMAIN & _TYPES != NON_SHAREABLE
-    both = types[at] == BOTH
+    both = types == BOTH
     needless[at[_last(run)]] = False
     needless[at[wide][_last(run[wide])]] = False
     for chosen in (wide & both, ~wide & both):

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind, Probe
-from shootdown.trace.types import Events
 
 _ROUNDS: Final = 32
 
@@ -18,7 +18,7 @@ _Short = npt.NDArray[np.uint16]
 _At = npt.NDArray[np.intp]
 
 
-def asks(part: Events) -> Mask:
+def asks(part: Fields) -> Mask:
     """Events at which the model asks for the operation stack: stores over something.
 
     ``Machine._supersede`` asks, and comes from stores whose old entry was valid. Others that ask,
@@ -28,7 +28,7 @@ def asks(part: Events) -> Mask:
     return mask
 
 
-def quiet_calls(part: Events, wanted: Mask, shift: np.uint64, loud: Mask) -> Mask:
+def quiet_calls(part: Fields, wanted: Mask, shift: np.uint64, loud: Mask) -> Mask:
     """Beginnings and ends (ENTER, EXIT) of calls in which nobody asks for the operation stack.
 
     Those of ``loud`` stay, whatever follows from the proof.

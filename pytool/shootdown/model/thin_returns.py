@@ -11,8 +11,8 @@ from shootdown.arch.base import Arch
 from shootdown.model import syscalls
 from shootdown.model.stream import Mask, Window
 from shootdown.model.tasks import SWITCHING
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind, Probe, Watch
-from shootdown.trace.types import Events
 
 _WORDS: Final = (Watch.IS_LAZY, Watch.LOADED_MM)
 
@@ -35,19 +35,19 @@ class Returns:
     def begin(self, window: Window) -> None:
         """The next piece of the trace."""
         self._told = set()
-        for cpu, part in window.parts.items():
-            words = part[_words(part)]
-            self._told.update(words["d"][words["d"] != cpu].tolist())
+        for cpu, part in window.columns.items():
+            about = part["d"][_words(part)]
+            self._told.update(about[about != cpu].tolist())
         for cpu in self._told:
             self._states[cpu] = _State(lazy=True, switching=True)
 
-    def quiet(self, part: Events, wanted: Mask) -> Mask:
+    def quiet(self, part: Fields, wanted: Mask) -> Mask:
         """RET_USER of one vCPU that changes nothing, and the system call that it ends.
 
         Proof: let P and R be two RET_USERs of a vCPU, and let all that it has recorded between them
-        be of these kinds: faults, user accesses, barriers, stores to slots that were empty, and at
-        most one PROBE with its PROBE_MORE of a system call that is not one of ``syscalls``; if
-        there is such a call, only barriers are between it and R.
+        be of these kinds: faults, user accesses, barriers, invalidations, stores to slots that were
+        empty, and at most one PROBE with its PROBE_MORE of a system call that is not one of
+        ``syscalls``; if there is such a call, only barriers are between it and R.
 
         Since P no call was open, for P ended it and tasks do not change. So R, alone, ends none:
         nobody hears ``returned``. With a call of no operation, those who hear ``entered`` and
@@ -55,7 +55,8 @@ class Returns:
         one that took nothing away. P has left the operation stack empty, and nothing was entered
         since. In user mode at P the vCPU was neither lazy nor switching, as its own words say, nor
         inside switch_mm, and its root is still the same: what it can use at R it could use all the
-        time, so ``user``, which is about what a vCPU could not use before, has been told by P.
+        time (an invalidation adds nothing), so ``user``, which is about what a vCPU could not use
+        before, has been told by P.
 
         A piece of the trace begins with nothing known; that keeps more returns.
         """
@@ -66,7 +67,8 @@ class Returns:
         more = (kind == Kind.PROBE_MORE) & (number == Probe.SYSCALL)
         barriers = kind == Kind.BARRIER
         little = (kind == Kind.PROBE) & (number == Probe.FAULT)
-        little |= (kind == Kind.OBS) | ((kind == Kind.PTE_WRITE) & (part["b"] == 0))
+        little |= (kind == Kind.OBS) | (kind == Kind.FLUSH)
+        little |= (kind == Kind.PTE_WRITE) & (part["b"] == 0)
         quiet = np.zeros(len(part), np.bool_)
 
         at = np.flatnonzero(wanted & ~barriers & ~little)
@@ -83,29 +85,31 @@ class Returns:
             quiet[at[third + step]] = True
         return quiet
 
-    def _usable(self, part: Events, cpu: int) -> Mask:
+    def _usable(self, part: Fields, cpu: int) -> Mask:
         """For each event whether the vCPU's words say that it is neither lazy nor switching."""
         lazy, switching = self._states.get(cpu, _State())
-        words = np.flatnonzero(_words(part) & (part["d"] == cpu))
-        own = part[words]
-        is_lazy = own["id"] == Watch.IS_LAZY
-        lazies = _latest(words[is_lazy], own["c"][is_lazy] != 0, lazy, len(part))
-        switches = _latest(words[~is_lazy], own["c"][~is_lazy] == SWITCHING, switching, len(part))
+        words = _words(part)
+        words = words[part["d"][words] == cpu]
+        value, is_lazy = part["c"][words], part["id"][words] == Watch.IS_LAZY
+        lazies = _latest(words[is_lazy], value[is_lazy] != 0, lazy, len(part))
+        switches = _latest(words[~is_lazy], value[~is_lazy] == SWITCHING, switching, len(part))
         if len(part) and cpu not in self._told:
             self._states[cpu] = _State(bool(lazies[-1]), bool(switches[-1]))
         usable: Mask = ~lazies & ~switches
         return usable if cpu not in self._told else np.zeros(len(part), np.bool_)
 
 
-def _words(part: Events) -> Mask:
-    written = (part["kind"] == Kind.WATCH) | (part["kind"] == Kind.WATCH_INIT)
-    found: Mask = written & np.isin(part["id"], _WORDS)
+def _words(part: Fields) -> npt.NDArray[np.intp]:
+    """Where the part tells of such a word."""
+    kind = part["kind"]
+    at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
+    word = part["id"][at]
+    found: npt.NDArray[np.intp] = at[(word == _WORDS[0]) | (word == _WORDS[1])]
     return found
 
 
 def _latest(at: npt.NDArray[np.intp], values: Mask, before: bool, length: int) -> Mask:
     """For each of ``length`` events the latest value; ``before`` is what it was before them."""
-    found: Mask = np.concatenate([[before], values])[
-        np.searchsorted(at, np.arange(length), side="right")
-    ]
+    spans = np.diff(at, prepend=0, append=length)
+    found: Mask = np.repeat(np.concatenate([[before], values]), spans)
     return found

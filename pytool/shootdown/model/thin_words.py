@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
+from shootdown.trace.columns import Fields
 from shootdown.trace.schema import Kind, Probe, Watch
-from shootdown.trace.types import Events
 
 _WRITER: Final = 1
 _COUNT: Final = (1 << 30) - 1 | 1 << 31
 """All of vm_refcnt but VM_REFCNT_EXCLUDE_READERS_FLAG (include/linux/mm_types.h)."""
 
 
-def quiet_words(part: Events, asks: Mask, loud: Mask) -> Mask:
+def quiet_words(part: Fields, asks: Mask, loud: Mask) -> Mask:
     """All changes that matter to nobody.
 
     ``asks``: stores that may take entries away; ``loud``: functions that listeners hear of.
@@ -29,18 +29,18 @@ def quiet_words(part: Events, asks: Mask, loud: Mask) -> Mask:
     changes = part["kind"] == Kind.WATCH
     found = quiet_table_locks(part, changes, asks)
     found |= quiet_readers(part, changes & (words == Watch.MMAP_LOCK), loud)
-    counts = changes & (words == Watch.VMA_REFCNT)
-    found |= counts & ((part["b"] & _COUNT != 0) | (part["c"] & _COUNT == 0))
+    counts = np.flatnonzero(changes & (words == Watch.VMA_REFCNT))
+    found[counts] |= (part["b"][counts] & _COUNT != 0) | (part["c"][counts] & _COUNT == 0)
     return found
 
 
-def quiet_table_locks(part: Events, changes: Mask, asks: Mask) -> Mask:
+def quiet_table_locks(part: Fields, changes: Mask, asks: Mask) -> Mask:
     """Changes of page-table locks before which, since the last one, no entry was taken away.
 
     Proof: an acquisition or release says something about entries that the same vCPU took away
     since its last acquisition or release of any such lock, and about nothing else.
     """
-    mine = changes & np.isin(part["id"], (Watch.PTL, Watch.MM_PAGE_TABLE_LOCK))
+    mine = changes & ((part["id"] == Watch.PTL) | (part["id"] == Watch.MM_PAGE_TABLE_LOCK))
     at = np.flatnonzero(mine)
     before = np.cumsum(asks)[at]
     found = np.zeros(len(part), np.bool_)
@@ -48,7 +48,7 @@ def quiet_table_locks(part: Events, changes: Mask, asks: Mask) -> Mask:
     return found
 
 
-def quiet_readers(part: Events, mine: Mask, loud: Mask) -> Mask:
+def quiet_readers(part: Fields, mine: Mask, loud: Mask) -> Mask:
     """Changes of an mmap_lock that leave the writer's bit alone, behind another such one.
 
     Between the two there is no switch of tasks, and no call that listeners hear of. Proof: the task
@@ -60,7 +60,7 @@ def quiet_readers(part: Events, mine: Mask, loud: Mask) -> Mask:
     at = at[np.argsort(part["d"][at], kind="stable")]
     writer = (part["b"][at] ^ part["c"][at]) & np.uint64(_WRITER) != 0
     switches = (part["kind"] == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)
-    noise: npt.NDArray[np.int64] = np.cumsum(switches | loud)[at]
+    noise: npt.NDArray[np.int64] = np.cumsum(switches | loud, dtype=np.int64)[at]
     lock = part["d"][at]
     quiet = (lock[1:] == lock[:-1]) & (noise[1:] == noise[:-1]) & ~writer[1:] & ~writer[:-1]
     found = np.zeros(len(part), np.bool_)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, Protocol
 
 from shootdown.model.entries import Stale
@@ -50,6 +51,10 @@ class Tlb(Protocol):
         """A page fault was taken (Probe.FAULT)."""
         ...
 
+    def heeds_fault(self) -> bool:
+        """Whether ``fault`` could end any life now."""
+        ...
+
     def root(self, cpu: int) -> int:
         """PA of the user root that is loaded on the CPU, 0 when unknown."""
         ...
@@ -82,8 +87,13 @@ class _Book:
         what = stale.what
         if what.is_table or what.level > 1:
             self.wide.append(stale)
+            return
+        page = what.va >> PAGE_SHIFT
+        mine = self.pages.get(page)
+        if mine is None:
+            self.pages[page] = [stale]
         else:
-            self.pages.setdefault(what.va >> PAGE_SHIFT, []).append(stale)
+            mine.append(stale)
 
     def overlapping(self, start: int, end: int) -> Iterator[Stale]:
         first, last = start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT
@@ -117,9 +127,10 @@ class Records:
 
     def add(self, stale: Stale) -> None:
         """Keep a record until it is taken."""
-        book = self._books.get((stale.cpu, stale.tag))
+        key = stale.cpu, stale.tag
+        book = self._books.get(key)
         if book is None:
-            book = self._books[stale.cpu, stale.tag] = _Book()
+            book = self._books[key] = _Book()
         book.add(stale)
 
     def any(self) -> bool:
@@ -203,5 +214,4 @@ class Records:
         return gone
 
 
-def _in_order(stale: Stale) -> tuple[int, int]:
-    return stale.what.seq, stale.what.va
+_in_order: Final = attrgetter("what.seq", "what.va")

@@ -148,6 +148,10 @@ class Arm64Tlb:
         """A fault removes nothing here, unlike on x86."""
         return []
 
+    def heeds_fault(self) -> bool:
+        """Never."""
+        return False
+
     def root(self, cpu: int) -> int:
         """PA of the root table in TTBR0, 0 when unknown."""
         return self._cpu(cpu).root

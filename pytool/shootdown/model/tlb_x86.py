@@ -26,12 +26,15 @@ class X86Tlb:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._root: dict[int, int] = {}
+        self._holders: dict[int, list[tuple[int, int]]] = {}
+        """What ``holders`` has said, since a root was loaded last."""
 
     def root_load(self, event: Event) -> list[Stale]:
         """CR3: all non-global entries go, unless bit 63 was set in the source (SDM 4.10.4.1)."""
         if event.id != _CR3:
             return []
         self._root[event.cpu] = event.b
+        self._holders.clear()
         return [] if event.a & _NO_FLUSH else self._all(event)
 
     def flush(self, event: Event) -> list[Stale]:
@@ -63,6 +66,10 @@ class X86Tlb:
             keys, va, va + PAGE_SIZE, only=lambda stale: stale.what.seq < event.prev
         )
 
+    def heeds_fault(self) -> bool:
+        """Whether there is any record."""
+        return self._records.any()
+
     def root(self, cpu: int) -> int:
         """PA of the root table in CR3, 0 when unknown."""
         return self._root.get(cpu, 0)
@@ -73,7 +80,11 @@ class X86Tlb:
 
     def holders(self, root: int, valid_since: int) -> list[tuple[int, int]]:
         """The CPUs that have the root loaded: whoever left it has loaded CR3 since."""
-        return [(cpu, root) for cpu, loaded in self._root.items() if loaded == root]
+        found = self._holders.get(root)
+        if found is None:
+            found = [(cpu, root) for cpu, loaded in self._root.items() if loaded == root]
+            self._holders[root] = found
+        return found
 
     def forget(self, root: int) -> None:
         """Nothing is kept about a root that is not loaded."""

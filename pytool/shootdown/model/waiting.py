@@ -52,7 +52,7 @@ class Waiting:
     def passed(self, cpu: int, first: int, end: int) -> bool:
         """Whether any walk of the CPU that began before ``first`` was over at ``end``."""
         points = self._cpus[cpu].points
-        return int(np.searchsorted(points, first)) < int(np.searchsorted(points, end))
+        return _before(points, first) < _before(points, end)
 
 
 class _Cpu:
@@ -62,18 +62,26 @@ class _Cpu:
         returns = kind == Kind.RET_USER
         handlers = (kind == Kind.ENTER) & np.isin(id, _HANDLERS)
         entries = ((kind == Kind.PROBE) & np.isin(id, _ENTRIES)) | (kind == Kind.ENTER)
-        self.points: Final[_Numbers] = events["seq"][switches | returns | handlers]
-        self._modes = events[["seq", "kind"]][returns | (entries & ~handlers)]
-        self._tasks = events[["seq", "d"]][switches]
-        self._roots = events[["seq", "b"]][(kind == Kind.ROOT_LOAD) & np.isin(id, _USER_ROOTS)]
+        modes = returns | (entries & ~handlers)
+        loads = (kind == Kind.ROOT_LOAD) & np.isin(id, _USER_ROOTS)
+        seq = events["seq"]
+        self.points: Final[_Numbers] = seq[switches | returns | handlers]
+        self._modes: Final = seq[modes], kind[modes] != Kind.RET_USER
+        self._tasks: Final = seq[switches], events["d"][switches] != 0
+        self._roots: Final = seq[loads], events["b"][loads]
 
     def works_in(self, root: int, seq: int) -> bool:
-        mode = int(np.searchsorted(self._modes["seq"], seq)) - 1
-        task = int(np.searchsorted(self._tasks["seq"], seq)) - 1
-        loaded = int(np.searchsorted(self._roots["seq"], seq)) - 1
+        mode, task, loaded = (
+            _before(numbers, seq) - 1 for numbers, _ in (self._modes, self._tasks, self._roots)
+        )
         return (
             min(mode, task, loaded) >= 0
-            and bool(self._modes["kind"][mode] != Kind.RET_USER)
-            and bool(self._tasks["d"][task])
-            and int(self._roots["b"][loaded]) == root
+            and bool(self._modes[1][mode])
+            and bool(self._tasks[1][task])
+            and int(self._roots[1][loaded]) == root
         )
+
+
+def _before(numbers: _Numbers, seq: int) -> int:
+    """How many of the numbers, which rise, are lower; a Python number would cost a copy of all."""
+    return int(numbers.searchsorted(np.uint64(seq)))

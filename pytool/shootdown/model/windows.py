@@ -91,6 +91,8 @@ class WindowMeter(Listener):
     def __init__(self, machine: Machine) -> None:
         self._machine: Final = machine
         self._open: dict[Stale, _Open] = {}
+        self._own: dict[str, _Open] = {}
+        """By operation, what all windows on the CPU of the store share: they are counted only."""
         self._frames: dict[int, list[Stale]] = {}
         self.windows: Final[dict[str, Windows]] = {}
 
@@ -100,8 +102,14 @@ class WindowMeter(Listener):
         if not name or what.is_table:
             return
         self._of(name).replacements += 1
-        sole = what.level == 1 and self._machine.space.mapped[what.target] <= 1
+        sole = what.level == 1 and self._machine.space.mapped.get(what.target, 0) <= 1
+        own = self._own.get(name)
+        if own is None:
+            own = self._own[name] = _Open(name, sole=False, usable=False)
         for stale in stales:
+            if stale.cpu == what.cpu:
+                self._open[stale] = own
+                continue
             self._open[stale] = _Open(name, sole, self._can_use(stale))
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)
@@ -112,8 +120,13 @@ class WindowMeter(Listener):
         if opened:
             self._of(opened[0].operation).replacements -= 1
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """A window closes."""
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """Windows close."""
+        if self._open:
+            for stale in stales:
+                self._close(stale, event)
+
+    def _close(self, stale: Stale, event: Event) -> None:
         window = self._forget(stale)
         if window is None:
             return
@@ -179,9 +192,10 @@ class WindowMeter(Listener):
     def _forget(self, stale: Stale) -> _Open | None:
         window = self._open.pop(stale, None)
         if window is not None and window.sole:
-            rest = [other for other in self._frames.pop(stale.what.target, []) if other != stale]
-            if rest:
-                self._frames[stale.what.target] = rest
+            mine = self._frames[stale.what.target]
+            mine.remove(stale)
+            if not mine:
+                del self._frames[stale.what.target]
         return window
 
     def _reuse(self, stale: Stale) -> None:

@@ -58,9 +58,8 @@ class Aftermath:
         ``left`` is what others took away, and the call answers for as well.
         """
         for what in dict.fromkeys([*call.took, *left]):
-            if what.is_table or not broken_by(what):
-                continue
-            for number in self._observed(what.va, what.end):
+            numbers = [] if what.is_table else self._observed(what.va, what.end)
+            for number in numbers if numbers and broken_by(what) else ():
                 va = number << PAGE_SHIFT
                 memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
                 gone, pa = Gone(what, call, operation), what.page(va)
@@ -73,15 +72,20 @@ class Aftermath:
     def installed(self, root: int, leaf: Leaf) -> None:
         """Forget what the leaf makes good again."""
         memory = self._memory.get(root)
-        if memory is None:
+        if not memory:
+            return
+        first, count = leaf.va >> PAGE_SHIFT, span_of(leaf.level) >> PAGE_SHIFT
+        if count == 1 and first not in memory:
             return
         mmu, target = self._machine.arch.mmu, self._machine.arch.mmu.target(leaf.entry, leaf.level)
-        for number in self._observed(leaf.va, leaf.va + span_of(leaf.level)):
+        for number in [first] if count == 1 else [n for n in memory if 0 <= n - first < count]:
             if page := memory.get(number):
                 pa = target + (number << PAGE_SHIFT) - leaf.va
                 page.elsewhere.pop(pa, None)
                 if mmu.writable(leaf.entry, leaf.level):
                     page.read_only.pop(pa, None)
+                if not page.elsewhere and not page.read_only:
+                    del memory[number]
 
     def linked(self, event: Event) -> None:
         """Forget what a table may have brought back with it (TABLE_LINK)."""
@@ -89,6 +93,10 @@ class Aftermath:
         if memory:
             for number in self._observed(event.c, event.c + span_of(event.level + 1)):
                 memory.pop(number, None)
+
+    def remembers(self, page: int) -> bool:
+        """Whether something is gone from the page (VA >> 12) of any address space."""
+        return any(page in memory for memory in self._memory.values())
 
     def forgotten(self, root: int) -> None:
         """Forget an address space."""
@@ -131,4 +139,6 @@ class Aftermath:
         """Numbers of the pages that matter in ``start``..``end`` (VA, exclusive)."""
         pages = self._machine.pages
         first = bisect_left(pages, start >> PAGE_SHIFT)
+        if first == len(pages) or pages[first] << PAGE_SHIFT >= end:
+            return []
         return pages[first : bisect_left(pages, end + PAGE_SIZE - 1 >> PAGE_SHIFT, first)]

@@ -41,6 +41,7 @@ class AliasedTranslation(Rule):
     id: ClassVar = "aliased-translation"
     title: ClassVar = "One address never has two live translations"
     archs: ClassVar = ("x86_64", "arm64")
+    deaf: ClassVar = ("installed", "ended", "restored", "forgotten", "observed")
     text: ClassVar = """\
 While a CPU that could run user code may still hold the old translation of an address, no other
 page may become live at that address for another such CPU.
@@ -80,13 +81,11 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """The situation: another CPU may hold what was taken away."""
-        if not what.is_table and any(stale.cpu != what.cpu for stale in stales):
+        if not what.is_table and what.shared:
             self.exercised()
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Look for stale copies of other translations at the leaf's address."""
-        if not self.armed:
-            return
         for stale in self.machine.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             others = [] if stale.what.is_table else self._others(stale, event)
             kind = self._class(stale.what, leaf) if others else ""
@@ -99,9 +98,10 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         """Aliases of each class, of leaves as on CPUs."""
         return {f"alias:{kind}": count for kind, count in self._classes.items()}
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """The alias is over."""
-        self._over(stale.what, [stale])
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """Aliases are over."""
+        for stale in stales:
+            self._over(stale.what, [stale])
 
     def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
         """The old translation is the good one again."""
@@ -111,10 +111,12 @@ Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
         """The address space is gone."""
         self._aliases = {key: value for key, value in self._aliases.items() if key[0] != root}
 
+    def heeds_access(self, page: int) -> bool:
+        """Whether there is an alias."""
+        return bool(self._aliases)
+
     def observed(self, event: Event) -> None:
         """Note which of two live pages an access went to."""
-        if not self._aliases:
-            return
         root, pa = self.machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         for alias in self._aliases.get((root, event.a >> PAGE_SHIFT), ()):
             already = alias.old_used and alias.new_used

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Stale, Superseded
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import span_of
 from shootdown.model.space import Leaf
@@ -27,7 +28,7 @@ class BreakBeforeMake(Rule):
     id: ClassVar = "break-before-make"
     title: ClassVar = "A live translation is broken, flushed, and only then replaced"
     archs: ClassVar = ("arm64",)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 When an entry becomes valid, no CPU may still hold another entry for the same address that differs
 from it in output address, size, contiguity, memory type or shareability, or that is not global

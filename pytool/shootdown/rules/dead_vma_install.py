@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from shootdown.model import installs
-from shootdown.model.faults import Attempt, faults
+from shootdown.model.faults import Attempt
+from shootdown.model.history import History
 from shootdown.model.installs import Vmas, within
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import span_of
 from shootdown.model.stream import Event
@@ -16,7 +18,6 @@ from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 _WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_FLAGS, Watch.VMA_PAGE_PROT)
 _FUNCTIONS: Final = (Function.handle_mm_fault, Function.unmap_vmas)
@@ -39,7 +40,7 @@ class DeadVmaInstall(Rule):
     archs: ClassVar = ("x86_64", "arm64")
     history: ClassVar = installs.KINDS
     needs: ClassVar = (Kind.PTE_WRITE, Kind.WATCH, Kind.RET_USER)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 When handle_mm_fault(), called for a page fault or by GUP, makes a leaf entry of the VMA's mm valid,
 or gives one more rights, then at the store
@@ -86,11 +87,11 @@ Sanctioned:
         """Without VMAs and calls there is nothing to judge by."""
         return super().idle(scene) or scene.lacks(watches=_WORDS, functions=_FUNCTIONS)
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out which stores faults make, and rebuild the lives of VMAs."""
         if self.armed:
-            self._within = within(faults(events).attempts, events)
-            self._vmas = Vmas(events)
+            self._within = within(history)
+            self._vmas = Vmas(history)
 
     def coverage(self) -> dict[str, int]:
         """Stores that could not be judged."""
@@ -129,7 +130,7 @@ Sanctioned:
 
     def _by_others(self, event: Event) -> bool:
         """Whether the innermost fault is doing something else than its own work."""
-        return not _OTHERS.isdisjoint(self.machine.calls.of(event.cpu))
+        return self.machine.calls.inside(event.cpu, _OTHERS)
 
     def _wrong(
         self, given: Step, vma: Step, attempt: Attempt, event: Event

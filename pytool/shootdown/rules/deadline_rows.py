@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from shootdown.trace.functions import NAMES
@@ -189,6 +190,8 @@ ROWS: Final = (
 )
 ZAPS: Final = ("D3", "D4", "D10", "D16", "D19")
 """Rows of operations that go through zap_pte_range()."""
+_STACKS: Final = 1 << 12
+"""Stacks whose row is remembered: there are few, and most stores are inside of the same ones."""
 _BY_FUNCTION: Final[dict[str, Row]] = {
     "ptep_clear_flush": COPY,
     "page_vma_mkclean_one": COPY,
@@ -221,6 +224,7 @@ _BY_FUNCTION: Final[dict[str, Row]] = {
 }
 
 
+@lru_cache(_STACKS)
 def row_of(stack: tuple[int, ...], level: int) -> Row | None:
     """The row of an entry that was taken away inside of these functions, the outermost first.
 
@@ -243,6 +247,7 @@ def _names(stack: tuple[int, ...]) -> Iterator[str]:
     return (NAMES.get(function, "") for function in reversed(stack))
 
 
+@lru_cache(_STACKS)
 def around(stack: tuple[int, ...], row: Row) -> int:
     """Where in the stack the function is whose return a row of ``Moment.RETURN`` waits for."""
     at = len(stack) - 1

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
 from shootdown.model.entries import Stale, Superseded
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
@@ -38,6 +39,7 @@ class FlushDeadline(Rule):
     text: ClassVar = rows.TEXT
     reference: ClassVar = tuple(f"{row.id}: {row.reference}" for row in rows.ROWS)
     words: ClassVar = HEARD
+    deaf: ClassVar = HOOKS
     functions: ClassVar = (
         *(Function.tlb_gather_mmu, Function.tlb_finish_mmu),
         *(Function.try_to_unmap_flush, Function.try_to_unmap_flush_dirty),
@@ -78,8 +80,6 @@ class FlushDeadline(Rule):
 
     def stored(self, root: int, event: Event) -> None:
         """The next entry of a slot is written."""
-        if not self.armed:
-            return
         self._store = event
         key = ("next", event.a)
         if self._dues.has(key) and self.machine.arch.mmu.valid(event.c, event.level):
@@ -112,28 +112,24 @@ class FlushDeadline(Rule):
 
     def watched(self, event: Event) -> None:
         """A lock or a VMA changes."""
-        if self.armed:
-            if event.id in LOCKS and event.c:
-                self._dues.cancel(("ptl", event.cpu))
-            self._pass(self._clock.watched(event), event)
+        if event.id in LOCKS and event.c:
+            self._dues.cancel(("ptl", event.cpu))
+        self._pass(self._clock.watched(event), event)
 
     def called(self, event: Event) -> None:
         """A function begins."""
-        if self.armed:
-            self._heard |= event.id == Function.tlb_finish_mmu
-            self._clock.called(event)
+        self._heard |= event.id == Function.tlb_finish_mmu
+        self._clock.called(event)
 
     def left(self, event: Event) -> None:
         """A function ends."""
-        if self.armed:
-            self._pass(self._clock.left(event), event)
+        self._pass(self._clock.left(event), event)
 
     def user(self, event: Event) -> None:
         """What is still due is for ``stale-after-return`` to judge."""
-        if self.armed:
-            task = self.machine.tasks.cpu(event.cpu).task
-            self._dues.over(task)
-            self._clock.back_in_user_mode(task)
+        task = self.machine.tasks.cpu(event.cpu).task
+        self._dues.over(task)
+        self._clock.back_in_user_mode(task)
 
     def forgotten(self, root: int) -> None:
         """The address space is gone."""
@@ -150,7 +146,7 @@ class FlushDeadline(Rule):
             if not due.what.restored:
                 by_row.setdefault(due.row, []).append(due)
         for row, mine in by_row.items():
-            if any(cpu != due.what.cpu for due in mine for cpu in due.what.holders):
+            if any(due.what.shared for due in mine):
                 self.exercised()
                 self._rows[row.id] += 1
             left = [stale for due in mine for stale in due.stales if self._usable(stale, row)]

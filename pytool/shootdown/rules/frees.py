@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from shootdown.model.entries import Stale, Superseded
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
 from shootdown.model.stream import Event
@@ -23,7 +24,7 @@ class FreedFrames(Rule):
     """Keeps the living stale copies by the frames that they lead to."""
 
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     tables: ClassVar[bool]
     """Whether the frames are those of page tables, else those of user memory."""
 
@@ -49,10 +50,9 @@ class FreedFrames(Rule):
         """Note the copies, under the frames they lead to."""
         if what.is_table is not self.tables:
             return
-        others = any(stale.cpu != what.cpu for stale in stales)
         for stale in stales:
             self._keep(stale)
-        if others:
+        if what.shared:
             self._shared.update(_frames(what))
 
     def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
@@ -60,9 +60,10 @@ class FreedFrames(Rule):
         for stale in stales:
             self._drop(stale)
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """The copy is gone."""
-        self._drop(stale)
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """The copies are gone."""
+        for stale in stales:
+            self._drop(stale)
 
     def forgotten(self, root: int) -> None:
         """The address space is gone, and its copies with it."""
@@ -74,6 +75,8 @@ class FreedFrames(Rule):
     def freed(self, event: Event) -> None:
         """Whether anything still leads to the frames that are freed."""
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
+        if not (self._small or self._shared or self._wide):
+            return
         if self._take_shared(first, end):
             self.exercised()
         left = [stale for stale in self._leading_to(first, end) if self.usable(stale)]

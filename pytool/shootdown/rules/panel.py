@@ -15,7 +15,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.observers import Observers
 from shootdown.model.overview import Overview
 from shootdown.model.stream import Event
-from shootdown.model.syscalls import operation, promise
+from shootdown.model.syscalls import operation, succeeded
 from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport, Violation
@@ -132,7 +132,7 @@ class _Calls(Listener):
 
     def returned(self, call: Call, event: Event) -> None:
         if operation(call):
-            outcome = "call" if promise(call, self._machine.arch) else "failed call"
+            outcome = "call" if succeeded(call, self._machine.arch) else "failed call"
             self.counts[f"{outcome}:{operation(call)}"] += 1
 
 

@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar, Final
 
 from shootdown.model import pinned
+from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
 from shootdown.model.pinned import Hold, Pinned, held
@@ -36,7 +38,7 @@ class PinnedWrprotect(Rule):
     title: ClassVar = "Pinned pages are neither write-protected by fork nor merged by KSM"
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.STRUCT_PAGES)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     words: ClassVar = (Watch.MM_WRITE_PROTECT_SEQ,)
     history: ClassVar = pinned.KINDS
     text: ClassVar = """\
@@ -97,10 +99,10 @@ Not judged:
             watches=cls.words, functions=(Function.handle_mm_fault,)
         )
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out what was pinned when."""
         if self.armed:
-            self._held = pinned.read(events, self.machine.kernel)
+            self._held = pinned.read(history.events, self.machine.kernel)
 
     def stands(self, events: Events) -> bool:
         """Nothing was pinned, and no entry that fork narrowed had a plain reference then."""
@@ -200,7 +202,7 @@ Not judged:
         )
 
     def _inside(self, functions: AbstractSet[int], event: Event) -> bool:
-        return not functions.isdisjoint(self.machine.calls.of(event.cpu))
+        return self.machine.calls.inside(event.cpu, functions)
 
     def _pins(self, entry: int, event: Event, before: int = 0) -> list[Hold]:
         return self._holds(self._held.pins, entry, event, before)
@@ -209,11 +211,12 @@ Not judged:
         self, holds: dict[int, list[Hold]], entry: int, event: Event, before: int = 0
     ) -> list[Hold]:
         """Of the frames that ``entry`` maps, those that began before a number, or the store."""
+        if not holds and holds is self._held.pins:
+            return []
         first = self.machine.arch.mmu.target(entry, event.level) >> PAGE_SHIFT
         frames = span_of(event.level) >> PAGE_SHIFT
         if not holds:
-            if holds is self._held.gets:
-                self._ask(first, frames, event.seq)
+            self._ask(first, frames, event.seq)
             return []
         return held(holds, first, frames, before or event.seq, event.seq)
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from shootdown.model import ptl
+from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.ptl import Ptl
 from shootdown.model.stream import Event
@@ -14,7 +16,6 @@ from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 
 class PteWriteUnlocked(Rule):
@@ -23,7 +24,7 @@ class PteWriteUnlocked(Rule):
     id: ClassVar = "pte-write-unlocked"
     title: ClassVar = "User leaf entries change under the page-table lock"
     archs: ClassVar = ("x86_64", "arm64")
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 A store that makes, changes or removes a user leaf entry is made by a CPU that holds the lock of the
 table the entry is in, or `mm->page_table_lock` of its address space: tables above level 2 have no
@@ -59,11 +60,11 @@ nobody else can reach the range.
         """Without the locks nobody knows who holds them."""
         return super().idle(scene) or scene.lacks(watches=(Watch.PTL,))
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Rebuild the history of every lock."""
         if self.armed:
-            self._ptl = ptl.read(events)
-            self._without = self._ptl.stored_without(events)
+            self._ptl = ptl.read(history.events)
+            self._without = self._ptl.stored_without(history.events)
 
     def coverage(self) -> dict[str, int]:
         """How often locks were held, and where their histories do not chain."""

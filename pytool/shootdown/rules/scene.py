@@ -55,14 +55,15 @@ class Scene:
 
 def survey(events: Events, arch: str, policy: Policy) -> Scene:
     """Look at a trace, or at a part of one."""
-    watched = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    kind = np.ascontiguousarray(events["kind"])
+    watched = (kind == Kind.WATCH) | (kind == Kind.WATCH_INIT)
     return Scene(
         arch=arch,
         policy=policy,
-        kinds=_distinct(events["kind"]),
+        kinds=_distinct(kind),
         watches=_distinct(events["id"][watched]),
-        functions=_distinct(events["id"][events["kind"] == Kind.ENTER]),
-        probes=_distinct(events["id"][events["kind"] == Kind.PROBE]),
+        functions=_distinct(events["id"][kind == Kind.ENTER]),
+        probes=_distinct(events["id"][kind == Kind.PROBE]),
     )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+import numpy as np
+
+from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
+from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.refusals import Refusal, refusals
 from shootdown.model.stream import Event
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 _WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_MM)
 _FUNCTIONS: Final = (Function.lock_mm_and_find_vma, Function.vm_area_alloc)
@@ -28,7 +32,7 @@ class SpuriousFault(Rule):
         *(Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE, Kind.RET_USER),
     )
     needs: ClassVar = (Kind.WATCH, Kind.PROBE, Kind.RET_USER)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 A page fault of user mode finds a VMA when one is around the address whenever mmap_lock is not held
 to write, from the last such moment before the fault to the first one after it. What replaces a
@@ -58,6 +62,8 @@ Sanctioned, or not judged:
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
         self._refused: dict[int, Refusal] = {}
+        self._pages: frozenset[int] = frozenset()
+        """Numbers of the pages (VA >> 12) of refused faults, as the probe says."""
 
     @classmethod
     def idle(cls, scene: Scene) -> str:
@@ -67,10 +73,17 @@ Sanctioned, or not judged:
             return "the kernel's VMAs do not say whether they are attached"
         return note
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out what was mapped around every refused fault."""
         if self.armed:
-            self._refused = {one.fault.seq: one for one in refusals(events)}
+            self._refused = {one.fault.seq: one for one in refusals(history)}
+            events = history.events
+            mine = events["a"][np.isin(events["seq"], np.array([*self._refused], np.uint64))]
+            self._pages = frozenset((mine >> np.uint64(PAGE_SHIFT)).tolist())
+
+    def heeds_fault(self, page: int) -> bool:
+        """Only refused ones matter."""
+        return page in self._pages
 
     def faulted(self, event: Event) -> None:
         """Judge a fault."""

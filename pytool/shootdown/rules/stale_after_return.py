@@ -99,9 +99,10 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         for (call, promised), stales in late.items():
             self._may(stales, call, promised, event)
 
-    def ended(self, stale: Stale, event: Event) -> None:
-        """The entry is gone; nothing more to say about it."""
-        self._judged.discard(stale)
+    def ended(self, stales: Sequence[Stale], event: Event) -> None:
+        """The entries are gone; nothing more to say about them."""
+        if self._judged:
+            self._judged.difference_update(stales)
 
     def restored(self, what: Superseded, stales: Sequence[Stale], event: Event) -> None:
         """The entry is good again."""
@@ -119,6 +120,10 @@ effects count); the teardown of an address space that nobody runs in (E7); kerne
         """Nobody can run in the address space again."""
         self._aftermath.forgotten(root)
         self._judged = {stale for stale in self._judged if stale.what.root != root}
+
+    def heeds_access(self, page: int) -> bool:
+        """Whether something is gone from the page."""
+        return self._aftermath.remembers(page)
 
     def observed(self, event: Event) -> None:
         """Look for an access through what is gone."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.model.waiting import Waiting
@@ -12,7 +14,6 @@ from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind
-from shootdown.trace.types import Events
 
 
 class TableFreedUnderWalker(Rule):
@@ -20,7 +21,7 @@ class TableFreedUnderWalker(Rule):
 
     id: ClassVar = "table-freed-under-walker"
     title: ClassVar = "Page tables are freed only behind walkers that take no lock"
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     archs: ClassVar = ("x86_64", "arm64")
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
     history: ClassVar = (
@@ -69,10 +70,11 @@ of other kinds are not recorded: a kernel that relied on one would be suspected 
             return "the trace has no walkers: record it with --events"
         return note
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out which tables were freed, who walked, and what every CPU ran."""
         if not self.armed:
             return
+        events = history.events
         walked, freed = walks(events), frees(events)
         self._waiting = Waiting(events)
         for row in freed[["table", "unlinked", "freed", "cpu", "ipis", "grace"]].tolist():

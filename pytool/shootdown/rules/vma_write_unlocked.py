@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from shootdown.model import vma_stores
+from shootdown.model.history import History
+from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
@@ -12,7 +14,6 @@ from shootdown.model.vma_stores import Store
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.schema import Kind, Watch
-from shootdown.trace.types import Events
 
 _NAMES: Final = {
     Watch.VMA_START: "vm_start",
@@ -34,7 +35,7 @@ class VmaWriteUnlocked(Rule):
     needs: ClassVar = (Kind.WATCH, Kind.RET_USER)
     words: ClassVar = vma_stores.JUDGED
     history: ClassVar = (Kind.WATCH, Kind.WATCH_INIT, Kind.ENTER, Kind.EXIT, Kind.PROBE)
-    deaf: ClassVar = True
+    deaf: ClassVar = HOOKS
     text: ClassVar = """\
 Whoever stores to `vm_start`, `vm_end`, `vm_flags` or `vm_page_prot` of a VMA that others can find
 in its mm's tree, or to the tree's root (`mm_mt.ma_root`), holds mmap_lock of that mm to write.
@@ -78,10 +79,10 @@ that is the defect called StackRot. Of a tree with more than one node only the r
         """Without the words there is nothing to judge."""
         return super().idle(scene) or scene.lacks(watches=vma_stores.JUDGED[:-1])
 
-    def begun(self, events: Events) -> None:
+    def begun(self, history: History) -> None:
         """Find out under which locks every store was made."""
         if self.armed:
-            self._stores = vma_stores.stores(events)
+            self._stores = vma_stores.stores(history.events)
 
     def watched(self, event: Event) -> None:
         """Judge a store."""

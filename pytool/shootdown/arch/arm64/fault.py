@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from shootdown.arch.base import Access
@@ -18,6 +19,7 @@ _CACHE: Final = 1 << 8
 (arch/arm64/mm/fault.c, ``is_write_abort``)."""
 
 
+@cache
 def access(code: int) -> Access:
     """The access that faulted, from ESR_EL1."""
     kind = code >> _CLASS_SHIFT & 0x3F

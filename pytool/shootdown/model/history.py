@@ -1,0 +1,28 @@
+"""All events of a trace, seen beforehand, and what more than one rule derives from them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Final
+
+from shootdown.model.faults import Faults, faults
+from shootdown.model.vmas import Step, steps
+from shootdown.trace.types import Events
+
+
+class History:
+    """What ``Listener.begun`` is told of. Each derivation is made once, for whoever asks first."""
+
+    def __init__(self, events: Events) -> None:
+        self.events: Final = events
+        """In the order of ``seq``; of the kinds that listeners ask for (``Listener.history``)."""
+
+    @cached_property
+    def faults(self) -> Faults:
+        """Every page fault, for those who ask for PROBE, ENTER and EXIT."""
+        return faults(self.events)
+
+    @cached_property
+    def vma_steps(self) -> list[Step]:
+        """Every step of a VMA's life, for those who ask for WATCH, WATCH_INIT, ENTER and EXIT."""
+        return steps(self.events)
