@@ -41,6 +41,8 @@ class Account:
     """Holds of the locks of the blocks' tables."""
     held_above: int = 0
     """Holds of the lock of the table above them."""
+    unreleased: int = 0
+    """Holds, by the thread, of any of these locks, that did not end in the phase."""
     unlocked: int = 0
     """Stores to leaf slots of these tables by a CPU that did not hold the lock."""
     freed: int = 0
@@ -145,10 +147,12 @@ class Reader:
         unlinks = events[(events["kind"] == Kind.TABLE_UNLINK) & _in(events["c"], self.blocks)]
         freed = self._freed(mine)
         stores = np.concatenate([mine["seq"], blocks["seq"]])
+        own, below, above = (_tables(slots["a"]) for slots in (mine, blocks, links))
         return Account(
-            held=self._held(window, _tables(mine["a"])),
-            held_blocks=self._held(window, _tables(blocks["a"])),
-            held_above=self._held(window, _tables(links["a"])),
+            held=self._held(window, own),
+            held_blocks=self._held(window, below),
+            held_above=self._held(window, above),
+            unreleased=self._unreleased(window, own | below | above),
             unlocked=int(np.isin(stores, self.without).sum()),
             freed=len(freed),
             pfn_sum=int(freed.sum()),
@@ -159,10 +163,19 @@ class Reader:
         )
 
     def _held(self, window: Window, tables: set[int]) -> int:
-        holds = self._within(self.ptl.holds, "acquire", window)
-        mine = holds[(holds["task"] == window.task) & (holds["release"] < window.end)]
-        mine = mine[np.isin(mine["lock"], list(tables))]
+        mine = self._taken(window, tables)
+        mine = mine[mine["release"] < window.end]
         return len(mine) - (self._resumed(window, mine) if window.name in _ZAPS else 0)
+
+    def _unreleased(self, window: Window, tables: set[int]) -> int:
+        return int((self._taken(window, tables)["release"] >= window.end).sum())
+
+    def _taken(self, window: Window, tables: set[int]) -> ptl.Holds:
+        """Holds of the tables' locks that the thread began in the phase."""
+        holds = self._within(self.ptl.holds, "acquire", window)
+        mine = (holds["task"] == window.task) & np.isin(holds["lock"], list(tables))
+        taken: ptl.Holds = holds[mine]
+        return taken
 
     def _resumed(self, window: Window, holds: ptl.Holds) -> int:
         """Holds that go on with a table after the thread was switched out in the middle of it."""
