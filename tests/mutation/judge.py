@@ -26,6 +26,8 @@ from tests.mutation.mutants import Mutant
 TESTS = ("tests/rules/test_corpus.py", "tests/rules/test_check.py", "tests/model")
 JUDGES = ("tests/conftest.py", "tests/rules/*", "tests/model/*", "tests/corpus/**/*")
 """What the outcome of these tests is made of, beside the package."""
+OF_ONE = {"rules/live.py": "tests/rules/test_live.py"}
+"""Tests that are about one file, and would cost much where they tell nothing new."""
 OPTIONS = ("-q", "-m", "not guest", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 _SECONDS = 20
 """CPU time that a test may take: ten times what the slowest one takes."""
@@ -65,6 +67,7 @@ class Judge:
         for mutant, text in self.work:
             mine = reached.get((mutant.file, mutant.function), set())
             tests = [item for item in session.items if item.nodeid in mine]
+            tests = [item for item in tests if _judges(item, mutant)]
             if not tests:
                 self.tell(Outcome(mutant.name, "not reached"))
                 continue
@@ -112,6 +115,11 @@ class Judge:
         self.tell(Outcome(mutant.name, word, test))
 
 
+def _judges(item: pytest.Item, mutant: Mutant) -> bool:
+    file = item.nodeid.partition("::")[0]
+    return file not in OF_ONE.values() or OF_ONE.get(mutant.file) == file
+
+
 def _child(mutant: Mutant, text: str, tests: list[pytest.Item], pipe: int) -> None:
     """Run the tests until one fails, and end the process: 0 when they could be run."""
     resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
@@ -157,4 +165,6 @@ def judge(
     work: list[tuple[Mutant, str]], jobs: int, tell: Callable[[Outcome], None]
 ) -> pytest.ExitCode:
     """Run the tests on each mutant, and tell what became of it."""
-    return pytest.ExitCode(pytest.main([*OPTIONS, *TESTS], plugins=[Judge(work, jobs, tell)]))
+    return pytest.ExitCode(
+        pytest.main([*OPTIONS, *TESTS, *OF_ONE.values()], plugins=[Judge(work, jobs, tell)])
+    )
