@@ -23,7 +23,7 @@ import pytest
 from tests.mutation import reach
 from tests.mutation.mutants import Mutant
 
-TESTS = ("tests/rules/test_corpus.py", "tests/rules/test_check.py", "tests/model")
+TESTS = ("tests/rules/test_corpus.py", "tests/rules/test_check.py", "tests/model", "tests/frames")
 JUDGES = ("tests/conftest.py", "tests/rules/*", "tests/model/*", "tests/corpus/**/*")
 """What the outcome of these tests is made of, beside the package."""
 OF_ONE = {"rules/live.py": "tests/rules/test_live.py"}
