@@ -24,7 +24,10 @@ from tests.mutation import reach
 from tests.mutation.mutants import Mutant
 
 TESTS = ("tests/rules/test_corpus.py", "tests/rules/test_check.py", "tests/model", "tests/frames")
-JUDGES = ("tests/conftest.py", "tests/rules/*", "tests/model/*", "tests/corpus/**/*")
+JUDGES = (
+    "tests/conftest.py",
+    *(f"tests/{name}/**/*" for name in ("rules", "model", "frames", "corpus")),
+)
 """What the outcome of these tests is made of, beside the package."""
 OF_ONE = {"rules/live.py": "tests/rules/test_live.py"}
 """Tests that are about one file, and would cost much where they tell nothing new."""
