@@ -29,8 +29,9 @@ JUDGES = (
     *(f"tests/{name}/**/*" for name in ("rules", "model", "frames", "corpus")),
 )
 """What the outcome of these tests is made of, beside the package."""
-OF_ONE = {"rules/live.py": "tests/rules/test_live.py"}
+OF_ONE = {"rules/live.py": ("tests/rules/test_live.py", "tests/rules/test_live_doubts.py")}
 """Tests that are about one file, and would cost much where they tell nothing new."""
+_OF_ANY = tuple(test for tests in OF_ONE.values() for test in tests)
 OPTIONS = ("-q", "-m", "not guest", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 _SECONDS = 20
 """CPU time that a test may take: ten times what the slowest one takes."""
@@ -120,7 +121,7 @@ class Judge:
 
 def _judges(item: pytest.Item, mutant: Mutant) -> bool:
     file = item.nodeid.partition("::")[0]
-    return file not in OF_ONE.values() or OF_ONE.get(mutant.file) == file
+    return file not in _OF_ANY or file in OF_ONE.get(mutant.file, ())
 
 
 def _child(mutant: Mutant, text: str, tests: list[pytest.Item], pipe: int) -> None:
@@ -169,5 +170,5 @@ def judge(
 ) -> pytest.ExitCode:
     """Run the tests on each mutant, and tell what became of it."""
     return pytest.ExitCode(
-        pytest.main([*OPTIONS, *TESTS, *OF_ONE.values()], plugins=[Judge(work, jobs, tell)])
+        pytest.main([*OPTIONS, *TESTS, *_OF_ANY], plugins=[Judge(work, jobs, tell)])
     )
