@@ -23,15 +23,18 @@ import pytest
 from tests.mutation import reach
 from tests.mutation.mutants import Mutant
 
-TESTS = ("tests/rules/test_corpus.py", "tests/rules/test_check.py", "tests/model", "tests/frames")
+TESTS = (
+    *(f"tests/rules/test_{name}.py" for name in ("corpus", "check", "dues")),
+    *("tests/model", "tests/frames"),
+)
 JUDGES = (
     "tests/conftest.py",
     *(f"tests/{name}/**/*" for name in ("rules", "model", "frames", "corpus")),
 )
 """What the outcome of these tests is made of, beside the package."""
-OF_ONE = {"rules/live.py": ("tests/rules/test_live.py", "tests/rules/test_live_doubts.py")}
-"""Tests that are about one file, and would cost much where they tell nothing new."""
-_OF_ANY = tuple(test for tests in OF_ONE.values() for test in tests)
+_LIVE = ("tests/rules/test_live.py", "tests/rules/test_live_doubts.py")
+OF_ONE = {"rules/live.py": _LIVE, "rules/pinned_wrprotect.py": _LIVE[1:]}
+"""Tests that would cost much where they tell nothing new, by the files that they are about."""
 OPTIONS = ("-q", "-m", "not guest", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 _SECONDS = 20
 """CPU time that a test may take: ten times what the slowest one takes."""
@@ -121,7 +124,7 @@ class Judge:
 
 def _judges(item: pytest.Item, mutant: Mutant) -> bool:
     file = item.nodeid.partition("::")[0]
-    return file not in _OF_ANY or file in OF_ONE.get(mutant.file, ())
+    return file not in _LIVE or file in OF_ONE.get(mutant.file, ())
 
 
 def _child(mutant: Mutant, text: str, tests: list[pytest.Item], pipe: int) -> None:
@@ -170,5 +173,5 @@ def judge(
 ) -> pytest.ExitCode:
     """Run the tests on each mutant, and tell what became of it."""
     return pytest.ExitCode(
-        pytest.main([*OPTIONS, *TESTS, *_OF_ANY], plugins=[Judge(work, jobs, tell)])
+        pytest.main([*OPTIONS, *TESTS, *_LIVE], plugins=[Judge(work, jobs, tell)])
     )

@@ -11,6 +11,7 @@ import pytest
 from shootdown.errors import UsageError
 from shootdown.model.stream import Window
 from shootdown.rules import live as live_module
+from shootdown.rules import pinned_wrprotect
 from shootdown.rules.live import AHEAD, LATE, LiveCheck, looks_ahead
 from shootdown.rules.panel import RULES
 from shootdown.trace.parts import split
@@ -208,3 +209,58 @@ def test_unknown_names() -> None:
     for arch, policy in (("vax", "wilcox"), ("x86_64", "linus")):
         with pytest.raises(UsageError):
             LiveCheck(arch, policy)
+
+
+def unpinned(name: str) -> str:
+    """A trace of pinned-wrprotect without pins: plain references stay."""
+    text = (CORPUS / f"pinned-wrprotect/{name}.trace").read_text()
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        inside |= "ENTER id=pin_user" in line or "ENTER id=unpin_user" in line
+        if not inside:
+            kept.append(line)
+        inside &= "EXIT id=pin_user" not in line and "EXIT id=unpin_user" not in line
+    return "".join(kept)
+
+
+def got(line: str) -> str:
+    """A plain reference is taken of the page that ``line`` names."""
+    return f"1 ENTER id=try_grab_folio_fast a=0x9e00 b={line} c=1 d=0x3\n"
+
+
+PLAIN = f"pinned-wrprotect: {AHEAD}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (unpinned("bad_fork"), ""),
+        (unpinned("bad_huge_page"), ""),
+        (unpinned("good_get_is_told"), PLAIN),
+        (unpinned("good_get_given_back"), ""),
+        (unpinned("good_get_is_told").replace("1400", "1440"), ""),
+        (unpinned("bad_fork") + got("0xffffea0000001400"), ""),
+        (got("0xffffea0000001400") + unpinned("bad_fork"), PLAIN),
+        (got("0xffffea0000020000") + unpinned("bad_huge_page"), PLAIN),
+        (got("0xffffea0000027fc0") + unpinned("bad_huge_page"), PLAIN),
+        (got("0xffffea000001ffc0") + unpinned("bad_huge_page"), ""),
+        (got("0xffffea0000028000") + unpinned("bad_huge_page"), ""),
+    ],
+)
+def test_plain_references_that_a_fork_met(text: str, expected: str) -> None:
+    """Nobody knew of them when the fork took the right to write away."""
+    assert doubt(text) == expected
+
+
+def test_more_questions_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = unpinned("bad_fork")
+    monkeypatch.setattr(pinned_wrprotect, "_QUESTIONS", 1)
+    assert doubt(text) == ""
+    monkeypatch.setattr(pinned_wrprotect, "_QUESTIONS", 0)
+    assert doubt(text) == PLAIN
+    monkeypatch.setattr(pinned_wrprotect, "_QUESTIONS", 511)
+    assert doubt(unpinned("bad_huge_page")) == PLAIN
+    monkeypatch.setattr(pinned_wrprotect, "_QUESTIONS", 512)
+    assert doubt(unpinned("bad_huge_page")) == ""
+    # What a page came after is not looked for, nor is it found.
+    assert doubt(got("0xffffea0000020000") + unpinned("bad_huge_page")) == PLAIN
