@@ -78,7 +78,7 @@ def test_policy_arms_glisse():
 
 
 def test_unknown_policy_and_architecture():
-    with pytest.raises(UsageError, match="wilcox"):
+    with pytest.raises(UsageError, match=r"^unknown policy 'linus': use one of wilcox, glisse$"):
         check(TextTrace("x86_64", BAD), "linus")
     with pytest.raises(UsageError, match="x86_64"):
         check(TextTrace("x86_64", BAD), arch="vax")
