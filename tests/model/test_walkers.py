@@ -25,8 +25,9 @@ def test_walks() -> None:
     assert [(w["cpu"], w["begin"], w["end"]) for w in found] == [(0, 1, 4), (1, 2, 3)]
 
 
-def test_a_walk_that_began_with_interrupts_off() -> None:
-    host = "0 {} id=gup_fast_fallback a=0x180\n"
+@pytest.mark.parametrize("function", ["gup_fast_fallback", "internal_get_user_pages_fast"])
+def test_a_walk_that_began_with_interrupts_off(function: str) -> None:
+    host = f"0 {{}} id={function} a=0x180\n"
     text = host.format("ENTER") + WALK.format(0) + host.format("EXIT")
     (walk,) = walkers.walks(parse(text))
     assert walk["end"] == 3

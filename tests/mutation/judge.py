@@ -24,7 +24,7 @@ from tests.mutation import reach
 from tests.mutation.mutants import Mutant
 
 TESTS = (
-    *(f"tests/rules/test_{name}.py" for name in ("corpus", "check", "dues")),
+    *(f"tests/rules/test_{name}.py" for name in ("corpus", "check", "clauses", "dues")),
     *("tests/model", "tests/frames"),
 )
 JUDGES = (

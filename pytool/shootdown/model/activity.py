@@ -51,7 +51,7 @@ class Activities:
         self._calls: dict[int, Activity] = {}
         self._faults: dict[int, Activity] = {}
         self._entry: dict[int, tuple[int, ...]] = {}
-        """By task, the first three arguments of its call; what it reaches is known with the rest."""
+        """By task, the first three arguments of its call; with the rest its range is known."""
 
     def of(self, cpu: int) -> Activity:
         """What the CPU's task is doing now."""
