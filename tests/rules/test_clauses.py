@@ -9,12 +9,14 @@ from __future__ import annotations
 import pytest
 
 from shootdown.arch import get
+from shootdown.model.listener import Listener
 from shootdown.model.syscalls import operation
-from shootdown.rules.base import Violation
-from shootdown.rules.check import check
+from shootdown.rules import panel
+from shootdown.rules.base import Rule, Violation
+from shootdown.rules.check import RULES, check
 from shootdown.rules.deadline_rows import row_of
 from shootdown.trace.functions import Function
-from tests.rules.corpus import CORPUS, TextTrace
+from tests.rules.corpus import CORPUS, TextTrace, cases, judged
 
 
 def found(name: str, *changes: tuple[str, str]) -> list[Violation]:
@@ -229,3 +231,19 @@ def test_fork_is_a_call_of_its_own_on_x86() -> None:
     (violation,) = found("stale-after-return/bad_fork", change)
     assert violation.operation == "fork"
     assert operation(None) == ""
+
+
+AHEAD = [rule for rule in RULES if rule.begun is not Listener.begun]
+
+
+@pytest.mark.parametrize("rule", AHEAD, ids=lambda rule: rule.id)
+def test_what_a_rule_looks_at_beforehand_is_enough(
+    rule: type[Rule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules are told of each other's events, too: alone, each must say the same."""
+    mine = [case for case in cases() if case.rule == rule.id]
+    expected = [case.run().rules[rule.id] for case in mine]
+    monkeypatch.setattr(panel, "RULES", (rule,))
+    alone = [judged(case).rules[rule.id] for case in mine]
+    assert [one.exercised for one in alone] == [one.exercised for one in expected]
+    assert [one.violations for one in alone] == [one.violations for one in expected]
