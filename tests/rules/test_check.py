@@ -304,3 +304,18 @@ def test_what_takes_the_evidence_away(line, name):
     report = check(TextTrace("x86_64", line + STORE))
     assert not report.conclusive
     assert report.coverage[name] > 0
+
+
+def test_windows_of_map_fixed_come_first():
+    """What the project began with; the others follow by name."""
+    call = "0 PROBE id=SYSCALL a={} b={:#x} c=0x1000 d=4 flags=MORE\n0 PROBE_MORE id=SYSCALL a={}\n"
+    store = "0 PTE_WRITE a={:#x} b={:#x}067 c=0x0 d={:#x} level=1\n0 RET_USER\n"
+    text = call.format(11, 0x402000, 0) + store.format(0x13010, 0x52, 0x402000).replace("67", "65")
+    text += call.format(28, 0x401000, 0) + store.format(0x13008, 0x51, 0x401000)
+    text += call.format(9, 0x400000, 0x32) + store.format(0x13000, 0x50, 0x400000)
+    windows = check(TextTrace("x86_64", text)).windows
+    assert [one.operation for one in windows] == [
+        "mmap(MAP_FIXED)",
+        "madvise(MADV_DONTNEED)",
+        "munmap",
+    ]
