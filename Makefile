@@ -19,6 +19,7 @@ help:
 	@echo 'make test          linters and the test suite'
 	@echo 'make lint          formatting, types, warnings'
 	@echo 'make mutate        change the checker on purpose: how many changes the tests notice'
+	@echo '                   [N=size] [SEED=n] [ONLY=rules/x.py] [JOBS=n]'
 	@echo 'make bench         measure what recording costs; writes bench.json'
 	@echo 'make matrix        boot every kernel with all event groups; writes docs/matrix.md'
 	@echo 'make campaign      stock kernels, own workloads and stress-ng; resumes; writes docs/verdicts.md'
@@ -90,7 +91,8 @@ lint: setup build/lint/gcc.so build/lint/clang.so
 
 mutate: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
-	$(BIN)/python -m tests.mutation $(if $(N),-n $(N)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.mutation $(if $(N),-n $(N)) $(call option,SEED,seed) \
+		$(call option,ONLY,only) $(call option,JOBS,jobs)
 
 bench: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench

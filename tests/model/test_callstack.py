@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shootdown.model.callstack import CallStacks, Timeline
+from shootdown.model.callstack import CallStacks, Timeline, stack_log2
 from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event, stream, whole
 from shootdown.trace import text
@@ -128,3 +128,105 @@ def test_functions_that_nobody_entered_are_not_looked_for() -> None:
             assert not calls.inside(0, {8})
             if event.kind == Kind.ENTER:
                 calls.enter(0, event.id, event.a)
+
+
+def calls_of(*steps: tuple[int, int]) -> CallStacks:
+    """CPU 0, whose task's stack begins at 0x10000, has entered functions."""
+    calls = CallStacks()
+    calls.switch(0, 0x10000)
+    for function, sp in steps:
+        calls.enter(0, function, sp)
+    return calls
+
+
+def test_the_borders_of_a_stack() -> None:
+    assert calls_of((MMAP, 0x14000), (UNMAP, 0x10000)).of(0) == (MMAP, UNMAP)
+    beside = calls_of((MMAP, 0x13000), (FLUSH, 0x14001), (FLUSH, 0xFFFF))
+    assert beside.of(0) == (MMAP, FLUSH, FLUSH)
+    beside.enter(0, UNMAP, 0x12000)
+    assert beside.of(0) == (MMAP, UNMAP)
+
+
+def test_an_interrupt_has_calls_of_its_own() -> None:
+    calls = calls_of((MMAP, 0x13000), (FLUSH, 0x99000), (UNMAP, 0x98000))
+    assert calls.of(0) == (MMAP, FLUSH, UNMAP)
+    assert calls.frames(0) == [(MMAP, 0x13000), (FLUSH, 0x99000), (UNMAP, 0x98000)]
+    calls.leave(0, UNMAP, 0x98000)
+    assert calls.of(0) == (MMAP, FLUSH)
+    calls.switch(0, 0x10000)
+    assert calls.of(0) == (MMAP,)
+
+
+def test_user_mode_ends_an_interrupt_and_the_tasks_own_calls() -> None:
+    calls = calls_of((MMAP, 0x13000), (FLUSH, 0x99000))
+    calls.to_user(0)
+    assert calls.of(0) == ()
+    calls.to_user(1)
+    assert calls.of(1) == ()
+
+
+def test_before_the_first_switch_there_is_one_stack() -> None:
+    calls = CallStacks()
+    calls.enter(0, MMAP, 0x13000)
+    calls.enter(0, UNMAP, 0x12000)
+    assert calls.of(0) == (MMAP, UNMAP)
+    calls.leave(0, MMAP, 0x13000)
+    assert (calls.of(0), calls.unmatched) == ((), 0)
+
+
+def test_an_end_ends_what_was_below_it_and_nothing_else() -> None:
+    calls = calls_of((MMAP, 0x13000), (UNMAP, 0x12000), (FLUSH, 0x11000))
+    calls.leave(0, UNMAP, 0x12000)
+    assert calls.of(0) == (MMAP,)
+    calls.leave(0, UNMAP, 0x13000)
+    calls.leave(0, MMAP, 0x12000)
+    assert (calls.of(0), calls.unmatched) == ((MMAP,), 2)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    calls = calls_of((MMAP, 0x13000), (FLUSH, 0x99000))
+    calls.stack_bytes = 1 << 15
+    other = calls.copied()
+    assert (other.frames(0), other.stack_bytes) == (calls.frames(0), 1 << 15)
+    other.leave(0, FLUSH, 0x99000)
+    other.leave(0, MMAP, 0x13000)
+    assert (other.of(0), calls.of(0)) == ((), (MMAP, FLUSH))
+    other.switch(0, 0x50000)
+    calls.enter(0, UNMAP, 0x12000)
+    assert calls.of(0) == (MMAP, UNMAP)
+
+
+def test_all_kinds_of_events() -> None:
+    calls = CallStacks()
+    calls.event(Kind.PROBE_MORE, 0, 0, 0, 0x10000)
+    calls.event(Kind.ENTER, 0, MMAP, 0x13000, 0)
+    calls.event(Kind.ENTER, 0, FLUSH, 0x99000, 0)
+    assert calls.of(0) == (MMAP, FLUSH)
+    calls.event(Kind.EXIT, 0, FLUSH, 0x99000, 0)
+    assert calls.of(0) == (MMAP,)
+    calls.event(Kind.RET_USER, 0, 0, 0, 0)
+    assert calls.of(0) == ()
+
+
+def test_the_stack_that_an_event_is_in() -> None:
+    """An ENTER is inside of itself; what comes before the first is in none."""
+    all_of_them = events("0 ENTER id=do_mmap a=0x13f00\n1 PTE_WRITE\n0 EXIT id=do_mmap a=0x13f00")
+    timeline = Timeline(all_of_them)
+    assert timeline.of(all_of_them).tolist() == [0, 0, 1, 0, 0]
+    assert timeline.stacks == [(), (MMAP,)]
+    assert timeline.unmatched == 0
+
+
+def test_a_stack_has_one_number() -> None:
+    body = "0 ENTER id=do_mmap a=0x13f00\n0 EXIT id=do_mmap a=0x13f00\n"
+    nested = "0 ENTER id=do_mmap a=0x13f00\n0 ENTER id=unmap_vmas a=0x13e00\n"
+    timeline = Timeline(events(body * 2 + nested))
+    assert timeline.stacks == [(), (MMAP,), (MMAP, UNMAP)]
+    assert timeline.names(2) == "do_mmap > unmap_vmas"
+    assert timeline.names(2, "/") == "do_mmap/unmap_vmas"
+
+
+def test_the_size_of_stacks_that_no_trace_tells() -> None:
+    assert stack_log2(text.parse("0 ARMED size=15")) == 15
+    assert stack_log2(text.parse("0 ARMED")) == 14
+    assert stack_log2(text.parse("0 PTE_WRITE size=8")) == 14

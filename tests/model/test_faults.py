@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shootdown.model.faults import Faults, faults
+from shootdown.arch.x86_64 import fault as x86_64
+from shootdown.model.faults import Attempt, Fault, Faults, faults
 from shootdown.trace import text
 
 
@@ -152,3 +153,100 @@ def test_where_the_work_is_a_function_of_its_own_the_handler_does_none() -> None
     """)
     assert [fault.worked for fault in found.faults] == [True, False]
     assert found.unpaired == 0
+
+
+def test_all_that_is_known_of_a_fault() -> None:
+    found = told("""
+        3 PROBE id=TASK_SWITCH a=0x1000
+        3 PROBE id=FAULT a=0x400123 b=6 icount=50 pc=0x123
+        3 ENTER id=do_user_addr_fault a=0x900 c=0x17 d=0x400124
+        3 ENTER id=handle_mm_fault a=0x880 b=0x6000 c=0x400123 d=0x1255 icount=60 pc=0x456
+        3 EXIT id=handle_mm_fault a=0x880 b=0x500000400
+        3 EXIT id=do_user_addr_fault a=0x900
+    """)
+    attempt = Attempt(
+        seq=4,
+        icount=60,
+        pc=0x456,
+        cpu=3,
+        task=0x1000,
+        vma=0x6000,
+        va=0x400123,
+        flags=0x1255,
+        sp=0x880,
+        fault=2,
+        end=5,
+        result=0x400,
+    )
+    fault = Fault(
+        seq=2,
+        icount=50,
+        pc=0x123,
+        cpu=3,
+        task=0x1000,
+        va=0x400124,
+        code=0x17,
+        end=6,
+        sp=0x900,
+        regs=0,
+        worked=True,
+        access=x86_64.access(0x17),
+        vma=0x6000,
+        tries=[],
+        attempts=[attempt],
+    )
+    assert (found.faults, found.attempts, found.unpaired) == ([fault], [attempt], 0)
+
+
+def test_a_handler_that_has_not_gone_on() -> None:
+    (fault,) = told("3 PROBE id=FAULT a=0x400123 b=6").faults
+    assert (fault.va, fault.code, fault.worked, fault.end) == (0x400123, 6, False, 0)
+    assert fault.access == (False, False, False)
+
+
+PROBE = "0 PROBE id=FAULT a=0x400000\n"
+WORK, DONE = "0 ENTER id=do_user_addr_fault a={}\n", "0 EXIT id=do_user_addr_fault a={}\n"
+TRY, TRIED = "0 ENTER id=handle_mm_fault a={}\n", "0 EXIT id=handle_mm_fault a={}\n"
+
+
+def test_ends_and_beginnings_that_have_none() -> None:
+    def unpaired(body: str) -> int:
+        assert told(body * 3).unpaired >= told(body).unpaired
+        return told(body).unpaired
+
+    assert unpaired(PROBE + WORK.format(9) + DONE.format(9)) == 0
+    assert unpaired(DONE.format(9)) == 1
+    assert unpaired(DONE.format(9) * 2) == 2
+    assert unpaired(WORK.format(9)) == 1
+    assert unpaired(WORK.format(9) * 2) == 2
+    assert unpaired(PROBE + WORK.format(9)) == 1
+    assert unpaired(PROBE + WORK.format(9) + DONE.format(10)) == 2
+    assert unpaired(PROBE + WORK.format(9) + DONE.format(8)) == 2
+    nested = PROBE + WORK.format(9) + PROBE + WORK.format(8)
+    assert unpaired(nested) == 2
+    assert unpaired(nested + DONE.format(9)) == 1
+    assert unpaired(nested + DONE.format(10)) == 3
+    assert unpaired(TRY.format(9) + TRIED.format(9)) == 0
+    assert unpaired(TRY.format(9)) == 1
+    assert unpaired(TRIED.format(9)) == 1
+    assert unpaired(TRIED.format(9) * 2) == 2
+    assert unpaired(TRY.format(9) * 2 + TRIED.format(9)) == 1
+    assert unpaired(TRY.format(9) * 3 + TRIED.format(9)) == 2
+
+
+def test_a_lock_that_found_nothing_leaves_the_vma_as_it_was() -> None:
+    lock = "0 ENTER id=lock_mm_and_find_vma a=0x880\n0 EXIT id=lock_mm_and_find_vma a=0x880 b={}\n"
+    (fault,) = told(PROBE + WORK.format(9) + lock.format("0x6000") + lock.format(0)).faults
+    assert (fault.vma, fault.tries) == (0x6000, [("mmap", True), ("mmap", False)])
+
+
+def test_locks_outside_of_any_fault() -> None:
+    """GUP takes mmap_lock, too; a userfault looks for the VMA under its lock."""
+    found = told("0 ENTER id=lock_vma_under_rcu a=8\n0 EXIT id=lock_vma_under_rcu a=8 b=0x6000\n")
+    assert (found.faults, found.attempts, found.unpaired) == ([], [], 0)
+
+
+def test_a_second_probe_takes_the_place_of_the_first() -> None:
+    again = PROBE.replace("0x400000", "0x500000")
+    first, second = told(PROBE + again + WORK.format(9)).faults
+    assert (first.worked, second.worked) == (False, True)

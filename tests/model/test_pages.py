@@ -94,3 +94,40 @@ def test_what_the_kernel_s_own_tests_map_is_not_missed() -> None:
 
 def test_untrusted_sizes() -> None:
     assert len(pages.read(parse("0 PAGE_FREED a=0x1000 b=0xffffffffffffffff c=1"))) == 1 << 20
+
+
+def test_all_that_is_known_of_a_life() -> None:
+    text = """
+    2 PAGE_FREED id=free_unref_page a=0x4000 b=2 c=3 d=1 icount=50 pc=0x123
+    3 PAGE_ALLOCATED id=post_alloc_hook a=0x5000 b=1 c=1 d=1 icount=60 pc=0x456
+    """
+    first, second = pages.read(parse(text))
+    assert dict(zip(pages.LIFE.names or (), second.tolist(), strict=True)) == {
+        "freed": 1,
+        "icount": 50,
+        "pc": 0x123,
+        "allocated": 2,
+        "allocated_icount": 60,
+        "pa": 0x5000,
+        "freed_by": Function["free_unref_page"],
+        "allocated_by": Function["post_alloc_hook"],
+        "use": Use.LEAF | Use.TABLE,
+        "cpu": 2,
+        "allocated_cpu": 3,
+        "frames": 2,
+    }
+    assert first["pa"] == 0x4000
+    for name in ("allocated_icount", "allocated_by", "allocated_cpu"):
+        assert first[name] == 0
+
+
+def test_lives_are_in_the_order_of_their_ends() -> None:
+    lives = pages.read(parse(freed(0x7000) + freed(0x5000) + freed(0x6000)))
+    assert lives["pa"].tolist() == [0x7000, 0x5000, 0x6000]
+
+
+def test_frames_that_stores_map() -> None:
+    text = MAPPED.format(0x5067, 1) + MAPPED.format(0x5066, 1) + MAPPED.format(0x2000E7, 2)
+    text += MAPPED.format(0x6067, 1).replace("0x400000", "0xffff800000000000")
+    frames, numbers = pages.mapped(parse(text + MAPPED.format(0x7067, 1)), MMU)
+    assert (frames.tolist(), numbers.tolist()) == ([0x5000, 0x7000], [1, 5])

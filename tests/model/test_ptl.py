@@ -133,3 +133,68 @@ def test_many_locks_at_once_are_told_apart() -> None:
     stores = [int(event["seq"]) for event in events if event["c"] == 0x67]
     without = ptl.read(events).stored_without(events)
     assert [seq not in without for seq in stores] == answers
+
+
+def test_all_that_is_known_of_a_hold() -> None:
+    text = (
+        "3 PROBE id=TASK_SWITCH a=0x77\n"
+        "3 WATCH id=PTL a=0x9028 b=0 c=1 d=0x2000 icount=50 pc=0x123\n"
+        "3 WATCH id=PTL a=0x9028 b=1 c=0 d=0x2000 icount=60 pc=0x456\n"
+    )
+    (hold,) = ptl.read(parse(INIT + text)).holds
+    assert dict(zip(ptl.HOLD.names or (), hold.tolist(), strict=True)) == {
+        "acquire": 3,
+        "release": 4,
+        "icount": 50,
+        "pc": 0x123,
+        "release_icount": 60,
+        "release_pc": 0x456,
+        "lock": 0x2000,
+        "task": 0x77,
+        "cpu": 3,
+        "own": True,
+    }
+
+
+def test_what_was_not_seen_of_a_hold() -> None:
+    (hold,) = ptl.read(parse(INIT + take(1).replace("\n", " icount=50 pc=0x123\n"))).holds
+    assert (hold["release_icount"], hold["release_pc"]) == (0, 0)
+    early = INIT.replace(" d=", " c=1 d=") + give(1).replace("\n", " icount=60 pc=0x456\n")
+    (hold,) = ptl.read(parse(early)).holds
+    assert (hold["acquire"], hold["icount"], hold["pc"]) == (0, 0, 0)
+    assert (hold["release_icount"], hold["release_pc"]) == (60, 0x456)
+    assert (hold["lock"], hold["cpu"], hold["own"]) == (0x2000, 1, True)
+
+
+def test_holds_are_in_the_order_of_their_beginnings() -> None:
+    other = take(1).replace("0x9028", "0x8028").replace("0x2000", "0x3000")
+    holds = ptl.read(parse(INIT + take(0) + give(0) + other + take(0))).holds
+    assert holds["acquire"].tolist() == [2, 4, 5]
+
+
+def test_only_page_table_locks_are_read() -> None:
+    other = "0 WATCH id=MMAP_LOCK a=0xa8 b=0 c=1 d=0xffff888000aa0000\n"
+    assert not ptl.read(parse(other)).recorded
+    assert ptl.read(parse(take(0))).recorded
+
+
+def test_a_root_that_went_away_with_its_lock_held() -> None:
+    assert holds(take(1) + "0 ROOT_FORGET b=0x2000\n") == [(1, 2, 3)]
+
+
+def test_the_first_unlinking_behind_it_ends_a_hold() -> None:
+    gone = "0 TABLE_UNLINK b={} level=1\n"
+    text = gone.format("0x2000") + take(1) + gone.format("0x3000") + gone.format("0x2000") * 2
+    assert holds(text) == [(1, 3, 5)]
+
+
+def test_a_hold_that_is_never_ended_but_by_the_next() -> None:
+    """The last of a CPU's holds of a lock may be cut off by the end of the trace, no other."""
+    assert ptl.read(parse(INIT + take(1) + take(1))).breaks == 1
+    assert ptl.read(parse(INIT + take(1) + take(0))).breaks == 0
+
+
+def test_stores_to_kernel_tables_and_other_slots() -> None:
+    kernel = STORE.format(1).replace("0x401000", "0xffff800000000000")
+    events = parse(INIT + take(0) + kernel + STORE.format(0).replace("0x2008", "0x2ff8") + give(0))
+    assert ptl.read(events).stored_without(events) == frozenset()

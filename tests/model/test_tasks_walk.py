@@ -152,13 +152,23 @@ def test_who_runs(kernel: Kernel, size: int) -> None:
 
 def test_wrong_symbols(kernel: Kernel) -> None:
     kernel.layout.init_task += 0x4000_0000
-    with pytest.raises(InconclusiveError, match="is not mapped in the guest's memory"):
+    va = kernel.layout.init_task + kernel.layout.task_tasks
+    with pytest.raises(InconclusiveError) as caught:
         mm_roots(kernel.space, kernel.layout)
+    assert str(caught.value) == (
+        f"kernel VA {va:#x} is not mapped in the guest's memory: the task list cannot be read, so "
+        "the audit has no roots; check that the symbols are those of this kernel"
+    )
 
 
 def test_a_list_that_does_not_close(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shootdown.model.tasks_walk._MOST_TASKS", 10)
     task = kernel.process(pid=10)
     kernel.poke(task + kernel.layout.task_tasks, task + kernel.layout.task_tasks)
-    with pytest.raises(InconclusiveError, match="does not close"):
+    with pytest.raises(InconclusiveError) as caught:
         mm_roots(kernel.space, kernel.layout)
+    head = kernel.layout.init_task + kernel.layout.task_tasks
+    assert str(caught.value) == (
+        f"the list at kernel VA {head:#x} does not close: the guest's memory holds no task list "
+        "there; check that the symbols are those of this kernel"
+    )

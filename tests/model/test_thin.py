@@ -6,6 +6,7 @@ from shootdown import arch
 from shootdown.model import locks
 from shootdown.model.lock_tally import LockTally, readers_own, tally
 from shootdown.model.stream import whole
+from shootdown.model.thin import Thin
 from shootdown.model.thin_barriers import needless_barriers
 from shootdown.model.thin_calls import quiet_calls
 from shootdown.model.thin_returns import Returns
@@ -177,3 +178,47 @@ def test_locks_are_counted_as_they_are_decoded():
 def test_a_word_that_is_watched_anew_begins_anew():
     anew = "0 WATCH_INIT id=MMAP_LOCK a=0x9000 c=0 d=0x901\n"
     assert_counts(READ + word(0, 0, 1) + anew + READ * 70 + anew + anew + WRITE)
+
+
+PTL = "0 WATCH id=PTL a=0x9028 b={} c={} d=0x2000\n"
+
+
+def thinned(text: str, functions: tuple[int, ...] = (), wanted: str = "") -> list[int]:
+    """Places of the lines that all filters together leave out; of ``wanted`` kinds when given."""
+    events = parse(text)
+    chosen = np.ones(len(events), np.bool_)
+    if wanted:
+        chosen = events["kind"] == parse(wanted)["kind"][0]
+    thin = Thin(arch.get("arm64"), 14, functions)
+    thin.begin(whole(events))
+    return np.flatnonzero(chosen & ~thin(events, chosen.copy())).tolist()
+
+
+def test_all_filters_together():
+    barriers, locked = DSB * 4, PTL.format(0, 1) + PTL.format(1, 0)
+    calls = INNER + leave(1, 0x90)
+    assert thinned(barriers) == [1, 2]
+    assert thinned(locked) == [1]
+    assert thinned(calls) == [0, 1]
+    assert thinned(BACK * 3) == [1, 2]
+    assert thinned(barriers + locked + calls + BACK * 3) == [1, 2, 5, 6, 7, 10, 11]
+
+
+def test_what_was_not_wanted_is_not_left_out_by_a_filter():
+    assert thinned(INNER + leave(1, 0x90), wanted="0 RET_USER") == []
+
+
+def test_functions_that_listeners_hear_of_stay():
+    calls = INNER + leave(1, 0x90)
+    assert thinned(calls, functions=(2,)) == []
+    assert thinned(calls, functions=(1,)) == [0, 1]
+    # A BARRIER has no function, whatever its number.
+    assert thinned(DSB * 4, functions=tuple(range(64))) == [1, 2]
+
+
+def test_calls_of_other_stack_sizes():
+    events = parse(INNER + leave(1, 0x80 + (1 << 14)))
+    for log2, left in ((14, 3), (15, 1)):
+        thin = Thin(arch.get("arm64"), log2)
+        thin.begin(whole(events))
+        assert np.count_nonzero(thin(events, np.ones(3, np.bool_))) == left

@@ -78,3 +78,42 @@ def test_forget_takes_one_address_space():
 def test_page_of_a_superseded_leaf():
     what = superseded(0x400000, level=2)
     assert what.page(0x403456) == 0x53000
+
+
+def test_what_is_taken_comes_in_the_order_it_was_superseded():
+    later, high, low, table = (
+        superseded(0x401000),
+        superseded(0x403000),
+        superseded(0x402000),
+        superseded(0x600000, level=2, table=True),
+    )
+    later.seq, table.seq = 3, 2
+    stales = [Stale(0, 7, what) for what in (later, table, high, low)]
+    in_order = [stales[3], stales[2], stales[1], stales[0]]
+    assert store(*stales).take([(0, 7)]) == in_order
+    assert store(*stales).take([(0, 7)], 0x400000, 0x800000) == in_order
+    assert store(*stales).take([(0, 7)], only=lambda stale: stale.what.seq < 3) == in_order[:3]
+
+
+def test_nothing_is_left_behind_by_what_was_taken():
+    """Whether there is any record is asked at every store."""
+    page, wide = Stale(0, 7, superseded(0)), Stale(0, 7, superseded(0x200000, level=2))
+    assert not store().any()
+    for take in (
+        lambda records: records.take([(0, 7)]),
+        lambda records: records.take([(0, 7)], 0, 0x400000),
+    ):
+        records = store(page, wide)
+        assert records.any()
+        take(records)
+        assert not records.any()
+        assert records.of(cpu=0) == []
+
+
+def test_a_page_of_its_own_among_others():
+    stales = [Stale(0, 7, superseded(number << 12)) for number in range(4)]
+    records = store(*stales)
+    records.drop(stales[1:2])
+    assert [stale.alive for stale in stales] == [True, False, True, True]
+    assert records.overlapping(0x10000, 0x1000, 0x3000) == [stales[2]]
+    assert records.overlapping(0x10000, 0, EVERYWHERE) == [stales[0], *stales[2:]]

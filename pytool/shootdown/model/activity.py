@@ -18,6 +18,8 @@ _USER_VA: Final = (1 << 56) - 1  # arm64 ignores the top byte of user addresses
 _RANGED: Final = ("munmap", "mprotect", "pkey_mprotect", "madvise", "mlock", "mlock2", "munlock")
 _RANGED_TOO: Final = ("msync", "mbind", "mincore", "remap_file_pages")
 _WHOLE: Final = ("fork", "vfork", "clone", "clone3", "execve", "execveat", "exit", "exit_group")
+_MAP_FIXED: Final = 0x10
+_MREMAP_FIXED: Final = 2
 KINDS: Final = (Kind.PROBE, Kind.PROBE_MORE, Kind.RET_USER)
 """What ``Activities.event`` wants to see."""
 
@@ -48,7 +50,8 @@ class Activities:
         self._task: dict[int, tuple[int, int]] = {}
         self._calls: dict[int, Activity] = {}
         self._faults: dict[int, Activity] = {}
-        self._entry: dict[int, list[int]] = {}
+        self._entry: dict[int, tuple[int, ...]] = {}
+        """By task, the first three arguments of its call; with the rest its range is known."""
 
     def of(self, cpu: int) -> Activity:
         """What the CPU's task is doing now."""
@@ -76,33 +79,29 @@ class Activities:
         if first:
             name = self._names.get(words[0], f"syscall {words[0]}")
             self._calls[task] = Activity(task, pid, name)
-            self._entry[task] = list(words[1:])
+            self._entry[task] = words[1:]
             self._faults.pop(task, None)
-        elif task in self._calls and task in self._entry:
-            self._entry[task] += words[:3]
-        call = self._calls.get(task)
-        if call is not None:
-            call.ranges = _ranges(call.name, self._entry[task])
+        elif task in self._calls:
+            call = self._calls[task]
+            call.ranges = _ranges(call.name, (*self._entry[task], *words[:3]))
 
     def _return(self, cpu: int, result: int) -> None:
         task = self._task.get(cpu, (0, 0))[0]
         self._faults.pop(task, None)
         call = self._calls.pop(task, None)
-        if call is not None and call.name == "mmap" and not call.ranges:
-            size = self._entry[task][1] if len(self._entry[task]) > 1 else 0
-            call.ranges = [_range(result, size)] if result <= _USER_VA else []
+        if call and call.name == "mmap" and not call.ranges and result <= _USER_VA:
+            call.ranges = [_range(result, self._entry[task][1])]
 
 
-def _ranges(name: str, arguments: list[int]) -> list[tuple[int, int]]:
-    arguments = [*arguments, 0, 0, 0, 0, 0, 0]
-    start, size = arguments[0], arguments[1]
+def _ranges(name: str, arguments: tuple[int, ...]) -> list[tuple[int, int]]:
+    start, size, new_size, flags, new_start, _ = arguments
     if name in _RANGED or name in _RANGED_TOO:
         return [_range(start, size)]
-    if name == "mmap":  # MAP_FIXED, else the result tells
-        return [_range(start, size)] if arguments[3] & 0x10 else []
+    if name == "mmap":  # else the result tells
+        return [_range(start, size)] if flags & _MAP_FIXED else []
     if name == "mremap":
-        moved = [_range(arguments[4], arguments[2])] if arguments[3] & 2 else []
-        return [_range(start, max(size, arguments[2])), *moved]
+        moved = [_range(new_start, new_size)] if flags & _MREMAP_FIXED else []
+        return [_range(start, max(size, new_size)), *moved]
     return [EVERYTHING] if name in _WHOLE else []
 
 

@@ -26,7 +26,6 @@ _VMA_WORDS: Final = (
     *(Watch.VMA_DETACHED, Watch.VMA_LOCK, Watch.VMA_LOCK_SEQ, Watch.VMA_REFCNT),
 )
 _MM_WORDS: Final = (Watch.MMAP_LOCK, Watch.MM_LOCK_SEQ, Watch.MM_PAGE_TABLE_LOCK)
-_TAKES: Final = (Move.READ_ACQUIRE, Move.READ_STEAL)
 _NAMING: Final = (Kind.PROBE, Kind.PROBE_MORE, Kind.MARK)
 _SLEEPER: Final = "a task that was woken up with it"
 

@@ -17,9 +17,10 @@ from shootdown.rules.base import Rule
 _NOTHING: Final[dict[int, tuple[int, int]]] = {}
 _WRITERS: Final = (
     *("mmap", "munmap", "mprotect", "pkey_mprotect", "mremap", "brk", "shmat", "shmdt"),
-    *("fork", "vfork", "clone", "clone3", "execve", "execveat"),
+    *("clone", "clone3", "execve", "execveat"),
 )
-"""Calls that hold mmap_lock to write when they take translations away: nobody can fault then."""
+"""arm64's calls that hold mmap_lock to write when they take translations away: nobody can fault
+then."""
 
 
 class BreakBeforeMake(Rule):

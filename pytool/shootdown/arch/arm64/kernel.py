@@ -15,6 +15,7 @@ _SYSCALLS = {
     "close": 57,
     "read": 63,
     "write": 64,
+    "writev": 66,
     "pread64": 67,
     "pwrite64": 68,
     "exit": 93,

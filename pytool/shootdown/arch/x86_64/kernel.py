@@ -20,6 +20,7 @@ _SYSCALLS = {
     "rt_sigreturn": 15,
     "pread64": 17,
     "pwrite64": 18,
+    "writev": 20,
     "sched_yield": 24,
     "mremap": 25,
     "msync": 26,
