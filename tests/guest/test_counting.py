@@ -140,9 +140,14 @@ def locks(events: Events) -> Mask:
 
 
 def barriers(events: Events) -> Mask:
-    """DSB ISH: interrupts execute others."""
+    """The DSB ISH that completes a flush: a switch of tasks executes others (__switch_to())."""
     dsb = (events["kind"] == Kind.BARRIER) & (events["id"] == BarrierOp.DSB)
     mask: Mask = dsb & (events["a"] == 0xB)
+    for cpu in np.unique(events["cpu"]):
+        mine = np.flatnonzero((events["cpu"] == cpu) & (mask | flushes(events)))
+        behind = flushes(events[mine])
+        mask[mine[1:]] &= behind[:-1]
+        mask[mine[:1]] = False
     return mask
 
 

@@ -84,8 +84,15 @@ def test_rule_fires(recording: Record, arch: str, mutant: tuple[str, str, str, i
 
 @pytest.mark.slow
 def test_flush_interrupts_are_what_x86_waits_by(recording: Record) -> None:
-    """x86 of 6.x frees tables behind the interrupt of their flush: with no flush, with no wait."""
-    what: dict[str, Any] = {"arch": "x86_64", "workloads": "table_walk", "iterations": 30, "smp": 3}
+    """x86 of 6.x frees tables behind the interrupt of their flush: with no flush, with no wait.
+
+    A free meets a walk once in fifty rounds."""
+    what: dict[str, Any] = {
+        "arch": "x86_64",
+        "workloads": "table_walk",
+        "iterations": 400,
+        "smp": 3,
+    }
     what["events"] = "default,walkers"
     rule = "table-freed-under-walker"
     stock, broken = judge(recording, rule, **what)
