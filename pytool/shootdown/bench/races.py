@@ -1,124 +1,103 @@
 """``make race-table``: how often planted races are hit, plain, scripted and by each policy.
 
 Every trial is a line of a file, so that a campaign goes on where it was stopped, and more trials
-are added by a larger ``-n``. The table, docs/planted.md, is made from that file alone.
+are added by a larger ``-n``. The table, docs/planted.md, is made from that file alone. Trials of
+another script, or another policy, than there is now stay in the file and are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
 from shootdown.bench import races_table
 from shootdown.bench.races_log import Cell, Log, Row
-from shootdown.errors import ExitCode, ShootdownError, SkippedError, UsageError
-from shootdown.race import policies, trial
-from shootdown.race.planted import Planted, cells
+from shootdown.bench.races_trial import METHODS, contents, run_one
+from shootdown.errors import ExitCode, ShootdownError, UsageError
+from shootdown.race.planted import cells
 from shootdown.race.points import nearest
-from shootdown.report.result import Result
 from shootdown.run import directory
-from shootdown.run.directory import RunDir
-from shootdown.run.experiment import Experiment
 
 _TRIALS: Final = 40
-_LOG: Final = Path("planted.jsonl")
+_JOBS: Final = 2
+"""Of a trial's time a good part is one thread's work: start, restore, check."""
+_PATIENCE: Final = 3
+"""Failures of the host or of the kernel's image after which a cell is left alone."""
+_LOG: Final = Path("docs/planted.jsonl")
 _TABLE: Final = Path("docs/planted.md")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One trial that is to be run."""
+class Campaign:
+    """The trials that are missing; those of the cells with the fewest come first.
 
-    planted: Planted
-    experiment: Experiment
-    """With workload, iterations, vCPUs and seed as the script has them."""
-    run: RunDir
+    So a table of a campaign that was stopped is even.
+    """
 
+    def __init__(self, log: Log, wanted: list[Cell], trials: int) -> None:
+        """``trials``: how many each of the ``wanted`` cells is to have."""
+        self._log = log
+        self._known = {cell: log.seeds(cell, contents(cell)) for cell in wanted}
+        self._trials = trials
+        self._failed: Counter[Cell] = Counter()
+        self.error: ShootdownError | None = None
+        """Why a cell was left alone."""
 
-Method = Callable[[Setting], Result]
+    def next(self) -> tuple[Cell, int] | None:
+        """The next trial's cell and seed, which count as run from now on; None at the end."""
+        left = [c for c in self._known if self._failed[c] < _PATIENCE and self._missing(c)]
+        if not left:
+            return None
+        cell = min(left, key=lambda c: len(self._known[c]))
+        seed = self._missing(cell)[0]
+        self._known[cell].add(seed)
+        return cell, seed
 
+    def _missing(self, cell: Cell) -> list[int]:
+        return [n for n in range(1, self._trials + 1) if n not in self._known[cell]]
 
-def plain(setting: Setting) -> Result:
-    """The workload, undisturbed."""
-    return trial.plain(setting.experiment, setting.run, _silent)
+    def done(self, row: Row) -> None:
+        """Keep a trial."""
+        self._log.add(row)
+        self._failed[row.cell] = 0
+        word = "hit" if row.hit else f"no hit, exit {row.exit_code}"
+        _tell(f"{' '.join(row.cell)} {row.seed} of {self._trials}: {word}, {row.seconds} s")
 
-
-def scripted(setting: Setting) -> Result:
-    """The script's holds."""
-    staged = trial.stage(setting.planted.plan(), setting.experiment, _silent)
-    return trial.trial(staged, setting.run, _silent, seed=setting.experiment.seed)
-
-
-def delayed(policy: str) -> Method:
-    """The workload with the delays that a policy chooses by the trial's seed."""
-    return lambda setting: trial.plain(
-        replace(setting.experiment, inject=policy), setting.run, _silent
-    )
-
-
-METHODS: Final[Mapping[str, Method]] = {
-    "plain": plain,
-    **{name: delayed(name) for name in policies.POLICIES if name != policies.PLAIN.name},
-    "scripted": scripted,
-}
-"""How a trial is run, by the name of the table's column."""
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def _experiment(planted: Planted, arch: str, seed: int) -> Experiment:
-    bare = Experiment(
-        arch,
-        kernel=planted.kernel,
-        mutate=planted.mutate,
-        snapshot="auto",
-        seed=seed,
-        timeout=60,
-    )
-    return trial.as_planned(planted.plan(), bare)
+    def failed(self, cell: Cell, seed: int, error: ShootdownError) -> None:
+        """Forget a trial that could not be run."""
+        self._known[cell].discard(seed)
+        self._failed[cell] += 1
+        self.error = error
+        _tell(f"{' '.join(cell)} {seed} of {self._trials}: error: {error}")
 
 
-def run_one(planted: Planted, arch: str, method: str, seed: int) -> Row:
-    """One trial, and what came of it. Raises InfraError and UsageError; a trace is not kept."""
-    with tempfile.TemporaryDirectory(prefix="shootdown-planted-") as scratch:
-        run = directory.create(Path(scratch) / "run", trial.ROOM_BYTES)
-        setting = Setting(planted, _experiment(planted, arch, seed), run)
-        try:
-            result = METHODS[method](setting)
-        except SkippedError as error:
-            raise UsageError(f"{planted.bug} cannot run on {arch}: {error}") from error
-        return Row(
-            *(planted.bug, arch, method, seed),
-            hit=planted.hit(result),
-            exit_code=result.exit_code,
-            rules=tuple(sorted({violation.rule for violation in result.violations})),
-            holds=result.holds,
-            kernel=result.kernel.release,
-        )
-
-
-def _campaign(log: Log, wanted: list[Cell], trials: int) -> None:
-    # One trial of each cell in turn: a table of a campaign that was stopped is even.
-    known = {(planted.bug, arch): planted for planted, arch in cells()}
-    for number in range(1, trials + 1):
-        for cell in wanted:
-            if number in log.seeds(cell):
-                continue
-            row = run_one(known[cell.bug, cell.arch], cell.arch, cell.method, number)
-            log.add(row)
-            word = "hit" if row.hit else f"no hit, exit {row.exit_code}"
-            _tell(f"{cell.bug} {cell.arch} {cell.method} {number} of {trials}: {word}")
+def play(campaign: Campaign, jobs: int) -> None:
+    """Run all trials, ``jobs`` at a time, in processes that keep what they learn of kernels."""
+    with ProcessPoolExecutor(jobs) as pool:
+        running: dict[Future[Row], tuple[Cell, int]] = {}
+        while True:
+            while len(running) < jobs and (following := campaign.next()):
+                running[pool.submit(run_one, *following)] = following
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell, seed = running.pop(future)
+                try:
+                    campaign.done(future.result())
+                except ShootdownError as error:
+                    campaign.failed(cell, seed, error)
 
 
 def _wanted(options: argparse.Namespace) -> list[Cell]:
-    every = [Cell(planted.bug, arch, m) for planted, arch in cells() for m in METHODS]
+    kernels = sorted({planted.kernel for planted, _ in cells()})
+    for name in options.kernel or ():
+        if name not in kernels:
+            raise UsageError(f"nothing is planted in the kernel {name}{nearest(name, kernels)}")
+    chosen = [c for c in cells() if c[0].kernel in (options.kernel or kernels)]
+    every = [Cell(planted.bug, arch, method) for method in METHODS for planted, arch in chosen]
     for what, names in (("bug", options.bug), ("arch", options.arch), ("method", options.method)):
         known = sorted({getattr(cell, what) for cell in every})
         for name in names or ():
@@ -136,18 +115,24 @@ def main() -> int:
     """Run what is missing of the campaign, write the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="races", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("-n", type=int, default=_TRIALS, help=f"trials a cell (default: {_TRIALS})")
+    parser.add_argument("--jobs", type=int, default=_JOBS, help=f"at a time (default: {_JOBS})")
     for name, what in (("bug", "planted race"), ("arch", "architecture"), ("method", "column")):
         text = f"only this {what}; may be given again"
         parser.add_argument(f"--{name}", action="append", metavar="NAME", help=text)
+    parser.add_argument(
+        "--kernel", action="append", metavar="NAME", help="only this; built ones are built"
+    )
     parser.add_argument("--log", type=Path, default=_LOG, help=f"trials (default: {_LOG})")
     parser.add_argument("--out", type=Path, default=_TABLE, help=f"table (default: {_TABLE})")
     parser.add_argument("--table-only", action="store_true", help="run nothing")
     options = parser.parse_args()
     try:
         log = Log(options.log)
-        if not options.table_only:
-            _campaign(log, _wanted(options), options.n)
-        directory.write_text(options.out, races_table.document(log.rows, tuple(METHODS)))
+        campaign = Campaign(log, [] if options.table_only else _wanted(options), options.n)
+        play(campaign, options.jobs)
+        directory.write_text(options.out, races_table.document(log.rows))
+        if campaign.error:
+            raise campaign.error
     except ShootdownError as error:
         print(f"shootdown: error: {error}", file=sys.stderr)
         return int(error.exit_code)

@@ -1,9 +1,13 @@
-"""Trials of planted races, a line of JSON each, that outlive an interrupted campaign."""
+"""Trials of planted races, a line of JSON each, that outlive an interrupted campaign.
+
+A line is a list, in the order of ``Row``'s fields: there are thousands of them, in the repository.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +21,7 @@ class Cell(NamedTuple):
     bug: str
     arch: str
     method: str
+    """``plain``, ``scripted``, or a policy."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +31,22 @@ class Row:
     bug: str
     arch: str
     method: str
-    """Column of the table: ``plain``, ``scripted``, or a policy."""
     seed: int
     hit: bool
     exit_code: int
-    rules: tuple[str, ...] = ()
-    """All that were violated."""
-    holds: dict[str, int] = field(default_factory=dict)
-    """Planned, fired and timed out."""
-    kernel: str = ""
+    fired: int
+    """Holds that fired; of them ``timed_out`` ended by their bound."""
+    timed_out: int
+    seconds: float
+    """From restoring the guest to the verdict, with all that a trial needs."""
+    kernel: str
     """Release."""
+    contents: str
+    """Digest of what was run; see ``races_trial.contents``."""
 
     @property
     def cell(self) -> Cell:
-        """Where it counts."""
+        """Where it counts, if its contents are still those of the cell."""
         return Cell(self.bug, self.arch, self.method)
 
 
@@ -57,9 +64,8 @@ class Log:
         whole = text[: text.rfind("\n") + 1]
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                value = json.loads(line)
-                self.rows.append(Row(**{**value, "rules": tuple(value["rules"])}))
-            except (ValueError, TypeError, KeyError) as error:
+                self.rows.append(_row(json.loads(line)))
+            except (ValueError, TypeError) as error:
                 raise InfraError(
                     f"{path}:{number} is no trial ({error}); remove that line"
                 ) from error
@@ -69,10 +75,16 @@ class Log:
 
     def add(self, row: Row) -> None:
         """Append one. Raises InfraError when the disk does not take it."""
+        value = [int(v) if isinstance(v, bool) else v for v in astuple(row)]
         with disk_errors(self._path), self._path.open("a") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
+            file.write(json.dumps(value, separators=(",", ":")) + "\n")
         self.rows.append(row)
 
-    def seeds(self, cell: Cell) -> set[int]:
-        """Seeds of the cell's trials."""
-        return {row.seed for row in self.rows if row.cell == cell}
+    def seeds(self, cell: Cell, contents: str) -> set[int]:
+        """Seeds of the cell's trials that had these contents."""
+        return {row.seed for row in self.rows if row.cell == cell and row.contents == contents}
+
+
+def _row(value: Sequence[object]) -> Row:
+    bug, arch, method, seed, hit, *others = value
+    return Row(bug, arch, method, seed, bool(hit), *others)  # type: ignore[arg-type]

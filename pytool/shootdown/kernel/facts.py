@@ -33,9 +33,9 @@ _FORMAT: Final = 7
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KernelFacts:
-    """A kernel, as the tool sees it."""
+    """A kernel, as the tool sees it; one object for each, so that what is found of it is kept."""
 
     files: KernelFiles
     """The files it was read from."""
@@ -109,12 +109,18 @@ def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
         entry = cache / "facts" / f"{_digest(files)}-{_version()}.npz"
     except OSError as error:
         raise InfraError(f"Cannot read the kernel {files.image}: {error.strerror}.") from None
-    known = _recall(entry, files)
-    if known is None:
-        opened = source if isinstance(source, KernelImage) else None
-        known = learn(opened or images.load(files.image), files)
-        _keep(entry, known)
-    return known
+    if entry not in _loaded:
+        known = _recall(entry, files)
+        if known is None:
+            opened = source if isinstance(source, KernelImage) else None
+            known = learn(opened or images.load(files.image), files)
+            _keep(entry, known)
+        _loaded[entry] = known
+    return _loaded[entry]
+
+
+_loaded: Final[dict[Path, KernelFacts]] = {}
+"""By what is read: of many trials each one asks for them again, several times."""
 
 
 def _digest(files: KernelFiles) -> str:
