@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from shootdown.bench import races, races_table
-from shootdown.bench.races_log import Cell, Log, Row
+from shootdown.bench.races_log import Cell, Row, of_list
 from shootdown.bench.races_trial import METHODS, contents
+from shootdown.bench.trials import Campaign, Log
 from shootdown.errors import ExitCode, InfraError
 from shootdown.race import find, policies
 from shootdown.race.delays import Delays
@@ -31,18 +32,18 @@ def at(cell: Cell, row: Row = ROW) -> Row:
 
 def test_a_campaign_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    log = Log(path)
+    log = Log(path, of_list)
     log.add(ROW)
     log.add(replace(ROW, seed=2, hit=False))
     assert all(len(line) < 120 for line in path.read_text().splitlines())
     path.write_text(path.read_text() + '["no-fl')
-    again = Log(path)
+    again = Log(path, of_list)
     assert again.rows == [ROW, replace(ROW, seed=2, hit=False)]
-    assert again.seeds(CELL, ROW.contents) == {1, 2}
-    assert again.seeds(CELL, "other") == set()
-    assert again.seeds(CELL._replace(method="scripted"), ROW.contents) == set()
+    assert again.of(CELL, ROW.contents) == again.rows
+    assert again.of(CELL, "other") == []
+    assert again.of(CELL._replace(method="scripted"), ROW.contents) == []
     again.add(replace(ROW, seed=3))
-    assert Log(path).rows == again.rows
+    assert Log(path, of_list).rows == again.rows
 
 
 @pytest.mark.parametrize("line", ["{}", "[1]", "1", '["no-flush/munmap","arm64","plain",1,1]'])
@@ -50,7 +51,7 @@ def test_a_line_that_is_no_trial(line: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(f"{line}\n")
     with pytest.raises(InfraError, match=r"log:1 is no trial .* remove that line"):
-        Log(path)
+        Log(path, of_list)
 
 
 def test_the_table_counts() -> None:
@@ -81,10 +82,10 @@ def test_other_contents_are_another_trial() -> None:
 
 
 def test_cells_with_the_fewest_trials_come_first(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log")
+    log = Log(tmp_path / "log", of_list)
     log.add(ROW)
     scripted = CELL._replace(method="scripted")
-    campaign = races.Campaign(log, [CELL, scripted], 2)
+    campaign = Campaign(log, [CELL, scripted], contents, 2)
     assert campaign.next() == (scripted, 1)
     assert campaign.next() == (CELL, 2)
     assert campaign.next() == (scripted, 2)
@@ -94,7 +95,7 @@ def test_cells_with_the_fewest_trials_come_first(tmp_path: Path) -> None:
         assert campaign.next() in ((scripted, 2), None)
     assert campaign.next() is None
     campaign.done(replace(ROW, seed=2))
-    assert Log(tmp_path / "log").seeds(CELL, ROW.contents) == {1, 2}
+    assert len(Log(tmp_path / "log", of_list).of(CELL, ROW.contents)) == 2
 
 
 def test_a_policy_is_what_it_chooses() -> None:

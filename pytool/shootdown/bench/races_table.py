@@ -8,6 +8,7 @@ from typing import Final
 
 from shootdown.bench.races_log import Cell, Row
 from shootdown.bench.races_trial import METHODS, contents
+from shootdown.bench.trials import line
 from shootdown.race.interval import wilson
 from shootdown.race.planted import PLANTED, Planted, cells
 
@@ -43,16 +44,16 @@ def document(rows: Sequence[Row]) -> str:
     found = _Trials(rows)
     lines = [
         _HEAD,
-        _line(["planted", "on", *METHODS]),
-        _line(["---"] * 2 + ["---:"] * len(METHODS)),
+        line(["planted", "on", *METHODS]),
+        line(["---"] * 2 + ["---:"] * len(METHODS)),
     ]
     for planted, arch in cells():
         shown = [_cell(found.of(Cell(planted.bug, arch, method))) for method in METHODS]
-        lines.append(_line([f"`{planted.bug}`{_star(planted)}", arch, *shown]))
+        lines.append(line([f"`{planted.bug}`{_star(planted)}", arch, *shown]))
     lines += ["", "\\* a built kernel", "", *_rare(found), *_summary(found)]
     lines += ["", "## What they are", ""]
-    lines += [_line(["planted", "bug", "script", "hit when"]), _line(["---"] * 4)]
-    lines += [_line(_described(planted)) for planted in PLANTED]
+    lines += [line(["planted", "bug", "script", "hit when"]), line(["---"] * 4)]
+    lines += [line(_described(planted)) for planted in PLANTED]
     return "\n".join(lines) + "\n" + _MORE
 
 
@@ -95,7 +96,7 @@ def _rare(found: _Trials) -> list[str]:
             for rows in [found.of(Cell(planted.bug, arch, method))]
         ]
         shown = f"{_hits(plain)} of {len(plain)}"
-        lines.append(_line([f"`{planted.bug}`{_star(planted)}", arch, shown, *factors]))
+        lines.append(line([f"`{planted.bug}`{_star(planted)}", arch, shown, *factors]))
     if not lines:
         return []
     others = [method for method in METHODS if method != "plain"]
@@ -105,8 +106,8 @@ def _rare(found: _Trials) -> list[str]:
         "Hit rates as multiples of the plain one, where that is below 5 %. Where no plain trial",
         "hit, the upper bound of its interval stands for it, and the multiple is a lower bound.",
         "",
-        _line(["planted", "on", "plain", *others]),
-        _line(["---"] * 2 + ["---:"] * (len(others) + 1)),
+        line(["planted", "on", "plain", *others]),
+        line(["---"] * 2 + ["---:"] * (len(others) + 1)),
         *lines,
         "",
     ]
@@ -117,7 +118,7 @@ def _summary(found: _Trials) -> list[str]:
     if not found.kernels:
         return []
     head = ["column", "cells", "trials of a cell", "median seconds of a trial", "cells below 95 %"]
-    lines = ["## Columns", "", _line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    lines = ["## Columns", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
     for method in METHODS:
         column = found.column(method)
         if not column:
@@ -126,7 +127,7 @@ def _summary(found: _Trials) -> list[str]:
         seconds = median(row.seconds for rows in column for row in rows)
         unsure = sum(_hits(rows) < 0.95 * len(rows) for rows in column)
         least = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(min(counts))
-        lines.append(_line([method, str(len(column)), least, f"{seconds:.2f}", str(unsure)]))
+        lines.append(line([method, str(len(column)), least, f"{seconds:.2f}", str(unsure)]))
     return [*lines, "", f"Kernels: {', '.join(found.kernels)}."]
 
 
@@ -148,7 +149,3 @@ def _cell(trials: Sequence[Row]) -> str:
         return ""
     low, high = wilson(_hits(trials), len(trials))
     return f"{_hits(trials)} of {len(trials)} ({100 * low:.0f}-{100 * high:.0f} %)"
-
-
-def _line(words: Sequence[str]) -> str:
-    return "| " + " | ".join(words) + " |"
