@@ -5,8 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from shootdown.vm import starved
 from shootdown.vm.gdbstub import GdbStub, Watch
+
+_LEAST: Final = 0.02
+"""Of the clock's time this much counts at least: whoever waits for ever has an end."""
 
 
 class EndedError(Exception):
@@ -33,8 +38,14 @@ class Engine:
     Every method raises what the stub raises, and EndedError once ``end`` was called.
     """
 
-    def __init__(self, stub: GdbStub, pc: str, listeners: Mapping[int, Listener]) -> None:
-        """``pc``: name of the register; ``listeners``: by the VA they listen at, always."""
+    def __init__(
+        self, stub: GdbStub, pc: str, listeners: Mapping[int, Listener], pid: int = 0
+    ) -> None:
+        """``pc``: name of the register; ``listeners``: by the VA they listen at, always.
+
+        ``pid`` is QEMU's: then time in which the host had no CPU for a vCPU does not count.
+        """
+        self._pid = pid
         self.stub = stub
         self._pc = pc
         self._listeners = listeners
@@ -47,7 +58,7 @@ class Engine:
     ) -> tuple[Hit | None, float]:
         """Run all vCPUs that are not held until one comes to one of ``vas``, or did ``watch``.
 
-        Returns it and the seconds that the vCPUs ran; None when they ran for ``seconds``.
+        Returns it and the seconds that the vCPUs could run; None when that was ``seconds``.
         """
         wanted = {*vas, *self._listeners}
         await self._step_over(wanted)
@@ -57,10 +68,11 @@ class Engine:
         while spent < seconds:
             if self._ending:
                 raise EndedError
-            start = time.monotonic()
+            start, before = time.monotonic(), starved.waits(self._pid)
             await self.stub.run(vcpu for vcpu in self.stub.vcpus if vcpu not in self._held)
             stop = await self.stub.stopped(seconds - spent)
-            spent += time.monotonic() - start
+            took = time.monotonic() - start
+            spent += max(took - starved.since(before, starved.waits(self._pid)), _LEAST * took)
             if stop is None or stop.vcpu in self._held:
                 continue
             vcpu = stop.vcpu

@@ -121,7 +121,7 @@ async def open_stage(guest: Guest, target: Target) -> AsyncIterator[Stage]:
         slide = 0 if target.stays else _slide(guest.memory(), target.facts)
         view = open_view(guest.memory(), roots, target.facts, target.arch, spec, slide=slide)
         listeners = _listeners(stub, target, windows)
-        yield Stage(target, view, Engine(stub, spec.pc, listeners), slide, windows)
+        yield Stage(target, view, Engine(stub, spec.pc, listeners, guest.pid), slide, windows)
     finally:
         await stub.close()
 
