@@ -21,7 +21,7 @@ KERNELS: Final = ("debian:6.12", "debian:7.2")
 """Of every race."""
 _ALSO: Final = (("direct::fork_during_read", "debian:6.1"),)
 """The control of the races with data: this kernel loses some."""
-_TIMEOUT_S: Final = 120
+_TIMEOUT_S: Final = 300
 _REASON: Final = 160
 """Characters of a reason that are kept."""
 
