@@ -33,9 +33,9 @@ _FORMAT: Final = 7
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class KernelFacts:
-    """A kernel, as the tool sees it; one object for each, so that what is found of it is kept."""
+    """A kernel, as the tool sees it."""
 
     files: KernelFiles
     """The files it was read from."""
@@ -58,6 +58,10 @@ class KernelFacts:
     """Name of the source of symbols, and where it is."""
     types_from: str
     """Name of the source of types, and where it is."""
+
+    def __hash__(self) -> int:
+        """Of where they come from: tables have none."""
+        return hash((self.files, self.build_id))
 
     @property
     def path(self) -> Path:
