@@ -11,6 +11,7 @@ from shootdown.bench import library, library_table
 from shootdown.bench.library_trial import Cell, Row, cells, contents, of_list
 from shootdown.errors import ExitCode
 from shootdown.race import find
+from shootdown.run.verdict import ALL_SKIPPED
 
 CELL = Cell("touch::found_then_unmapped", "debian:6.12", "arm64")
 FOUND = Cell("drop_move::dontunmap", "debian:7.2", "x86_64")
@@ -65,6 +66,7 @@ def test_the_table() -> None:
         row(seed=3, contents="of another plan"),
         row(FOUND, ExitCode.VIOLATION, rules="stale-after-return"),
         row(Cell("drop_move::guard", "debian:6.12", "x86_64"), ExitCode.USAGE, reason="no guards"),
+        row(Cell("drop_move::mremap", "debian:6.12", "x86_64"), 7, fired=0, reason=ALL_SKIPPED),
         row(Cell("pageout::munmap_overtakes_reclaim", "debian:6.12", "arm64"), infeasible=1),
     ]
     text = library_table.document(rows)
@@ -73,6 +75,7 @@ def test_the_table() -> None:
     assert "1 of 1, infeasible" in text
     assert "* `touch::found_then_unmapped` on debian:6.12 arm64: exit 7, 1 of 2 holds" in text
     assert "* `drop_move::guard` on debian:6.12 x86_64: exit 2, skipped: no guards" in text
+    assert f"* `drop_move::mremap` on debian:6.12 x86_64: exit 7, skipped: {ALL_SKIPPED}" in text
     assert "4 trials that were not skipped, of 6.12.1." in text
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from shootdown.bench.library_trial import Cell, Row, cells, contents
 from shootdown.bench.trials import line
 from shootdown.errors import ExitCode
+from shootdown.run.verdict import ALL_SKIPPED
 
 _HEAD: Final = """\
 <!-- Made by `make race-library` from real runs; do not edit. -->
@@ -95,7 +96,8 @@ def right(row: Row) -> bool:
 
 
 def _judged(row: Row) -> bool:
-    return row.exit_code not in (ExitCode.USAGE, ExitCode.SKIPPED)
+    """Whether the kernel has what the race is about: its points, and what the workload needs."""
+    return row.exit_code != ExitCode.USAGE and row.reason != ALL_SKIPPED
 
 
 def _counted(rows: Sequence[Row], cell: Cell) -> list[Row]:
