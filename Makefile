@@ -114,7 +114,7 @@ race-library: setup $(BUILT)
 
 race-again: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.again $(if $(N),-n $(N)) $(call option,ARCH,arch) \
-		$(call option,KERNEL,kernel)
+		$(call option,KERNEL,kernel) $(call option,BUG,bug)
 
 kernels: setup
 	@images/setup/packages kernel

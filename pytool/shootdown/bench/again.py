@@ -82,6 +82,7 @@ def main() -> int:
     text = f"findings of a planted race (default: {_FINDINGS})"
     parser.add_argument("-n", type=int, default=_FINDINGS, help=text)
     parser.add_argument("--jobs", type=int, default=JOBS, help=f"at a time (default: {JOBS})")
+    parser.add_argument("--bug", action="append", help="only this; may be given again")
     parser.add_argument("--arch", action="append", help="only this; may be given again")
     parser.add_argument("--kernel", action="append", help="only this; built ones are built")
     parser.add_argument("--log", type=Path, default=_LOG, help=f"findings (default: {_LOG})")
@@ -92,6 +93,7 @@ def main() -> int:
         Cell(planted.bug, arch)
         for planted, arch in cells()
         if not options.table_only
+        and planted.bug in (options.bug or (planted.bug,))
         and arch in (options.arch or (arch,))
         and planted.kernel in (options.kernel or (planted.kernel,))
     ]
