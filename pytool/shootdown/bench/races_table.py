@@ -21,7 +21,7 @@ which a workload takes a few steps. *plain*: undisturbed. *scripted*: with the h
 that was written for it. The other columns are policies, which delay vCPUs at random. A cell is
 hits, trials, and Wilson's 95 % interval of the rate; a hit is a violation of the rules named below,
 by the system call that has the bug. All rates are of one machine: what happens undisturbed depends
-on how busy its CPUs are.
+on how busy its CPUs are, which shows in the seconds of a trial.
 
 The mutations change a stock kernel's text while it runs (`--mutate NAME`); `built:` kernels, with a
 star, have the bug in their source.
