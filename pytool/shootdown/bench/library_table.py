@@ -97,7 +97,8 @@ def right(row: Row) -> bool:
 
 def _judged(row: Row) -> bool:
     """Whether the kernel has what the race is about: its points, and what the workload needs."""
-    return row.exit_code != ExitCode.USAGE and row.reason != ALL_SKIPPED
+    unrun = (ExitCode.USAGE, ExitCode.SKIPPED)
+    return row.exit_code not in unrun and row.reason != ALL_SKIPPED
 
 
 def _counted(rows: Sequence[Row], cell: Cell) -> list[Row]:

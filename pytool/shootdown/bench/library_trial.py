@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from shootdown.errors import ShootdownError, UsageError
+from shootdown.errors import ShootdownError, SkippedError, UsageError
 from shootdown.race import find, plan_file, trial
 from shootdown.race.find import Found
 from shootdown.run import directory
@@ -120,7 +120,7 @@ def run_one(cell: Cell, seed: int) -> Row:
     begin = time.monotonic()
     try:
         staged = trial.stage(race.plan, experiment, _silent)
-    except UsageError as error:
+    except (UsageError, SkippedError) as error:
         return _unrun(cell, seed, error)
     with tempfile.TemporaryDirectory(prefix="shootdown-library-") as scratch:
         run = directory.create(Path(scratch) / "run", trial.ROOM_BYTES)
