@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: help setup check-guest check-guest-full test lint mutate bench matrix campaign race-table \
-	kernels plugin guest clean
+	race-library race-again kernels plugin guest clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest
@@ -25,6 +25,9 @@ help:
 	@echo 'make campaign      stock kernels, own workloads and stress-ng; resumes; writes docs/verdicts.md'
 	@echo 'make race-table    how often planted races are found; writes docs/planted.md (hours)'
 	@echo '                   [N=trials] [BUG=name] [ARCH=...] [METHOD=plain|scripted|...]'
+	@echo 'make race-library  the races of the library on stock kernels; writes docs/race-library.md'
+	@echo '                   [N=trials] [RACE=pattern] [ARCH=...] [KERNEL=...]'
+	@echo 'make race-again    findings of planted races, replayed and shrunk; writes docs/race-again.md'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
@@ -105,7 +108,15 @@ campaign: setup $(BUILT)
 
 race-table: setup $(BUILT)
 	$(BIN)/python -m shootdown.bench.races $(if $(N),-n $(N)) $(call option,BUG,bug) \
-		$(call option,ARCH,arch) $(call option,METHOD,method)
+		$(call option,ARCH,arch) $(call option,METHOD,method) $(call option,KERNEL,kernel)
+
+race-library: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.library $(if $(N),-n $(N)) $(call option,RACE,race) \
+		$(call option,ARCH,arch) $(call option,KERNEL,kernel)
+
+race-again: setup $(BUILT)
+	$(BIN)/python -m shootdown.bench.again $(if $(N),-n $(N)) $(call option,ARCH,arch) \
+		$(call option,KERNEL,kernel) $(call option,BUG,bug)
 
 kernels: setup
 	@images/setup/packages kernel

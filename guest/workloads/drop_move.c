@@ -119,14 +119,25 @@ static void drop(struct crew *crew, uint64_t iteration)
 	map_anew(stage);
 }
 
+/* Guards came with 6.13. */
+static void need_guards(void)
+{
+	char *block = area_create(1);
+
+	if (madvise(area_window(block), PAGE_BYTES, MADV_GUARD_INSTALL))
+		skip("this kernel has no guards (MADV_GUARD_INSTALL)");
+}
+
 static int run(const struct job *job)
 {
 	struct stage *stage = area_shared(sizeof(*stage));
 	unsigned int pages = job_option(job, "pages");
 	int status;
 
-	crew_init(&stage->crew, job, stage, drop, crew_observe);
 	stage->how = job_option(job, "by");
+	if (stage->how == BY_GUARD)
+		need_guards();
+	crew_init(&stage->crew, job, stage, drop, crew_observe);
 	stage->patience = job_option(job, "patience");
 	/* A hole: mremap would unmap what is there, and flush for that. */
 	stage->elsewhere = area_window(area_create(1));

@@ -18,7 +18,7 @@ from shootdown.run.experiment import Experiment
 
 
 def subject(facts: KernelFacts, seed: int = 1) -> Subject:
-    return Subject(facts=facts, spec=SPECS[facts.arch], seed=seed, smp=3, iterations=20)
+    return policies.subject(facts, SPECS[facts.arch], seed=seed, smp=3, iterations=20)
 
 
 def written(plan: Delays, facts: KernelFacts) -> list[str]:

@@ -1,14 +1,9 @@
-"""Trials of planted races, a line of JSON each, that outlive an interrupted campaign."""
+"""What is kept of a trial of a planted race."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import NamedTuple
-
-from shootdown.errors import InfraError
-from shootdown.run.directory import disk_errors
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
@@ -17,6 +12,7 @@ class Cell(NamedTuple):
     bug: str
     arch: str
     method: str
+    """``plain``, ``scripted``, or a policy."""
 
 
 @dataclass(frozen=True)
@@ -26,53 +22,36 @@ class Row:
     bug: str
     arch: str
     method: str
-    """Column of the table: ``plain``, ``scripted``, or a policy."""
     seed: int
     hit: bool
     exit_code: int
-    rules: tuple[str, ...] = ()
-    """All that were violated."""
-    holds: dict[str, int] = field(default_factory=dict)
-    """Planned, fired and timed out."""
-    kernel: str = ""
+    fired: int
+    """Holds that fired; of them ``timed_out`` ended by their bound."""
+    timed_out: int
+    seconds: float
+    """From restoring the guest to the verdict, with all that a trial needs."""
+    kernel: str
     """Release."""
+    contents: str
+    """Digest of what was run; see ``races_trial.contents``."""
 
     @property
     def cell(self) -> Cell:
-        """Where it counts."""
+        """Where it counts, if its contents are still those of the cell."""
         return Cell(self.bug, self.arch, self.method)
 
+    @property
+    def told(self) -> str:
+        """For the terminal."""
+        word = "hit" if self.hit else f"no hit, exit {self.exit_code}"
+        return f"{' '.join(self.cell)}: {word}, {self.seconds} s"
 
-class Log:
-    """The file; what is added is on the disk before the next trial starts."""
+    def to_list(self) -> list[Any]:
+        """What is kept."""
+        return [int(v) if isinstance(v, bool) else v for v in astuple(self)]
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there. Raises InfraError when a line, but for a last one cut off, is none.
 
-        A line that was cut off by an interruption is dropped from the file.
-        """
-        self._path = path
-        self.rows: list[Row] = []
-        text = path.read_text() if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                value = json.loads(line)
-                self.rows.append(Row(**{**value, "rules": tuple(value["rules"])}))
-            except (ValueError, TypeError, KeyError) as error:
-                raise InfraError(
-                    f"{path}:{number} is no trial ({error}); remove that line"
-                ) from error
-        if whole != text:
-            with disk_errors(path):
-                path.write_text(whole)
-
-    def add(self, row: Row) -> None:
-        """Append one. Raises InfraError when the disk does not take it."""
-        with disk_errors(self._path), self._path.open("a") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
-        self.rows.append(row)
-
-    def seeds(self, cell: Cell) -> set[int]:
-        """Seeds of the cell's trials."""
-        return {row.seed for row in self.rows if row.cell == cell}
+def of_list(value: list[Any]) -> Row:
+    """What ``to_list`` made. Raises TypeError or ValueError when it did not."""
+    bug, arch, method, seed, hit, *others = value
+    return Row(bug, arch, method, seed, bool(hit), *others)

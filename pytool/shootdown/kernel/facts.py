@@ -61,6 +61,10 @@ class KernelFacts:
     types_from: str
     """Name of the source of types, and where it is."""
 
+    def __hash__(self) -> int:
+        """Of where they come from: tables have none."""
+        return hash((self.files, self.build_id))
+
     @property
     def path(self) -> Path:
         """The file that holds the kernel's memory."""
@@ -111,12 +115,18 @@ def load(source: Path | KernelImage, cache: Path) -> KernelFacts:
         entry = cache / "facts" / f"{_digest(files)}-{_version()}.npz"
     except OSError as error:
         raise InfraError(f"Cannot read the kernel {files.image}: {error.strerror}.") from None
-    known = _recall(entry, files)
-    if known is None:
-        opened = source if isinstance(source, KernelImage) else None
-        known = learn(opened or images.load(files.image), files)
-        _keep(entry, known)
-    return known
+    if entry not in _loaded:
+        known = _recall(entry, files)
+        if known is None:
+            opened = source if isinstance(source, KernelImage) else None
+            known = learn(opened or images.load(files.image), files)
+            _keep(entry, known)
+        _loaded[entry] = known
+    return _loaded[entry]
+
+
+_loaded: Final[dict[Path, KernelFacts]] = {}
+"""By what is read: of many trials each one asks for them again, several times."""
 
 
 def _digest(files: KernelFiles) -> str:

@@ -79,6 +79,8 @@ _X86_64: Final = Needs(
         "tlb_state.loaded_mm",
         "tlb_state.ctxs",
         "tlb_state_shared.is_lazy",
+        "pcpu_hot.current_task",
+        "task_struct.thread.sp",
         "pt_regs.ax",
         "pt_regs.orig_ax",
         "pt_regs.ip",
@@ -103,6 +105,7 @@ _ARM64: Final = Needs(
         "pt_regs.pstate",
         "pt_regs.orig_x0",
         "pt_regs.syscallno",
+        "task_struct.thread.cpu_context.sp",
     ),
     constants=(
         "fixed_addresses.FIX_PTE",

@@ -5,8 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from shootdown.vm import starved
 from shootdown.vm.gdbstub import GdbStub, Watch
+
+_LEAST: Final = 0.02
+"""Of the clock's time this much counts at least: whoever waits for ever has an end."""
 
 
 class EndedError(Exception):
@@ -33,8 +38,14 @@ class Engine:
     Every method raises what the stub raises, and EndedError once ``end`` was called.
     """
 
-    def __init__(self, stub: GdbStub, pc: str, listeners: Mapping[int, Listener]) -> None:
-        """``pc``: name of the register; ``listeners``: by the VA they listen at, always."""
+    def __init__(
+        self, stub: GdbStub, pc: str, listeners: Mapping[int, Listener], pid: int = 0
+    ) -> None:
+        """``pc``: name of the register; ``listeners``: by the VA they listen at, always.
+
+        ``pid`` is QEMU's: then time in which the host had no CPU for a vCPU does not count.
+        """
+        self._pid = pid
         self.stub = stub
         self._pc = pc
         self._listeners = listeners
@@ -47,19 +58,21 @@ class Engine:
     ) -> tuple[Hit | None, float]:
         """Run all vCPUs that are not held until one comes to one of ``vas``, or did ``watch``.
 
-        Returns it and the seconds that the vCPUs ran; None when they ran for ``seconds``.
+        Returns it and the seconds that the vCPUs could run; None when that was ``seconds``.
         """
-        await self._step_over()
-        await self.stub.set_breakpoints({*vas, *self._listeners})
+        wanted = {*vas, *self._listeners}
+        await self._step_over(wanted)
+        await self.stub.set_breakpoints(wanted)
         await self.stub.set_watch(watch)
         spent = 0.0
         while spent < seconds:
             if self._ending:
                 raise EndedError
-            start = time.monotonic()
+            start, before = time.monotonic(), starved.waits(self._pid)
             await self.stub.run(vcpu for vcpu in self.stub.vcpus if vcpu not in self._held)
             stop = await self.stub.stopped(seconds - spent)
-            spent += time.monotonic() - start
+            took = time.monotonic() - start
+            spent += max(took - starved.since(before, starved.waits(self._pid)), _LEAST * took)
             if stop is None or stop.vcpu in self._held:
                 continue
             vcpu = stop.vcpu
@@ -108,11 +121,13 @@ class Engine:
         self._ending = True
         self.stub.interrupt()
 
-    async def _step_over(self) -> None:
-        # Who stands at a breakpoint that it has come to already would only come to it again.
+    async def _step_over(self, wanted: Collection[int]) -> None:
+        # Who stands at a breakpoint that it has come to already would only come to it again. Who
+        # does not need a step is spared it: at each stop QEMU until 10.1 forgets all that it has
+        # translated (gdbstub/system.c: gdb_vm_state_change), and a trial is mostly translation.
         for vcpu, pc in list(self._done.items()):
             if vcpu in self._held:
                 continue
             del self._done[vcpu]
-            if await self.pc(vcpu) == pc:
+            if pc in wanted and await self.pc(vcpu) == pc:
                 await self.stub.step(vcpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass, field
 
 from shootdown.errors import InconclusiveError
@@ -57,7 +58,7 @@ class Reach:
 
         None when nobody did for ``seconds``. ``page``: VA of what the point calls the page.
         """
-        progress, spent = _Progress(), 0.0
+        progress, spent = _Progress(), await self._somebody(traps.point, seconds)
         watch = _watch(traps.point, page)
         for standing in self._stage.engine.standing:  # who was held at a gate has not passed it
             task = self._stage.view.current(standing.vcpu)
@@ -76,6 +77,23 @@ class Reach:
                 arrival = await self._arrive(traps, progress, hit, task, page)
                 if arrival:
                     return arrival, spent
+
+    async def _somebody(self, point: Point, seconds: float) -> float:
+        """Run until there is a thread that the point speaks of; the seconds that the vCPUs ran.
+
+        Until then everybody else would be stopped there in vain, and a stop is dear: the page
+        faults of a program's start are hundreds.
+        """
+        stage, spent = self._stage, 0.0
+        named = stage.target.naming
+        if named is None or stage.exists(point):
+            return spent
+        while spent < seconds:
+            hit, took = await stage.engine.run_to((named + stage.slide,), seconds - spent)
+            spent += took
+            if hit and fnmatch.fnmatchcase(await stage.new_name(hit.vcpu), point.thread):
+                break
+        return spent
 
     async def _arrive(
         self, traps: Traps, progress: _Progress, hit: Hit, task: Task, page: int | None

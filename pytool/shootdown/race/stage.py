@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from shootdown.arch.base import Arch
 from shootdown.errors import InfraError, UsageError
@@ -23,6 +25,9 @@ from shootdown.vm.gdbstub import GdbStub
 from shootdown.vm.guest import Guest
 from shootdown.vm.memory import GuestMemory
 
+_NAMING: Final = "__set_task_comm"
+_COMM: Final = 16
+"""Bytes of a thread's name with its end (TASK_COMM_LEN)."""
 SPECS = {"x86_64": X86_64, "arm64": ARM64}
 """By architecture."""
 
@@ -41,6 +46,11 @@ class Target:
     def spec(self) -> Spec:
         """The architecture's part."""
         return SPECS[self.arch.name]
+
+    @property
+    def naming(self) -> int | None:
+        """VA of the function that gives a thread its name (fs/exec.c), where the kernel has it."""
+        return self.facts.symbols.get(_NAMING)
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,17 @@ class Stage:
     def meant(self, point: Point, task: Task, vcpu: int) -> bool:
         """Whether the point speaks of this thread on this vCPU."""
         return fnmatch.fnmatchcase(task.comm, point.thread) and point.cpu in (None, vcpu)
+
+    def exists(self, point: Point) -> bool:
+        """Whether there is a thread now that the point speaks of."""
+        idle = (f"swapper/{vcpu}" for vcpu in self.engine.stub.vcpus)  # in no list of tasks
+        names = itertools.chain(idle, (task.comm for task in self.view.tasks()))
+        return any(fnmatch.fnmatchcase(name, point.thread) for name in names)
+
+    async def new_name(self, vcpu: int) -> str:
+        """What a thread will be called, of a vCPU that stands where names are given."""
+        name = self.target.spec.arguments[1]
+        return self.view.text((await self.engine.stub.read(vcpu, (name,)))[name], _COMM)
 
     def linked(self, pc: int) -> int:
         """A VA of the running kernel's text as it was linked."""
@@ -100,7 +121,7 @@ async def open_stage(guest: Guest, target: Target) -> AsyncIterator[Stage]:
         slide = 0 if target.stays else _slide(guest.memory(), target.facts)
         view = open_view(guest.memory(), roots, target.facts, target.arch, spec, slide=slide)
         listeners = _listeners(stub, target, windows)
-        yield Stage(target, view, Engine(stub, spec.pc, listeners), slide, windows)
+        yield Stage(target, view, Engine(stub, spec.pc, listeners, guest.pid), slide, windows)
     finally:
         await stub.close()
 

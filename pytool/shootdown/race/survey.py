@@ -20,7 +20,7 @@ from shootdown.model.tasks import Tasks
 from shootdown.trace.reader import Trace
 from shootdown.trace.schema import Flag, Kind, Mark
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _KINDS: Final = (
     *(Kind.PTE_WRITE, Kind.FLUSH, Kind.ROOT_LOAD, Kind.PROBE, Kind.PROBE_MORE, Kind.RET_USER),
     *(Kind.MARK, Kind.OBS, Kind.WATCH),

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from shootdown import arch as architectures
-from shootdown.errors import InfraError
+from shootdown.errors import InfraError, SkippedError
 from shootdown.kernel import cache
 from shootdown.kernel.facts import KernelFacts
 from shootdown.race import survey
 from shootdown.race.survey import Survey
 from shootdown.run import artifacts, directory, record
 from shootdown.run.experiment import Experiment
+from shootdown.run.session import SKIPPED_STATUS, Session
 from shootdown.trace.reader import Trace
 
 _ITERATIONS: Final = 30
@@ -26,7 +27,7 @@ _ITERATIONS: Final = 30
 def get(experiment: Experiment, facts: KernelFacts, tell: Callable[[str], None]) -> Survey:
     """The survey of a kernel under a workload; recorded when there is none yet.
 
-    Raises what a recording raises.
+    Raises what a recording raises, and SkippedError when the workload cannot run on that kernel.
     """
     path = cache.cache_root() / "surveys" / f"{_key(experiment, facts)}.json"
     with cache.locked(path.with_suffix(".lock"), f"a recording of {experiment.workloads}"):
@@ -56,4 +57,13 @@ def _record(experiment: Experiment, tell: Callable[[str], None]) -> Survey:
         if state.ended != "done":
             record.raise_failure(state)
             raise InfraError(f"{experiment.workloads} could not be recorded: {state.message}")
+        _raise_skipped(state)
         return survey.take(Trace(run.trace), architectures.get(experiment.arch))
+
+
+def _raise_skipped(state: Session) -> None:
+    # A recording of nothing would be kept, and every point be missed in it.
+    for workload in state.workloads:
+        if workload["status"] == SKIPPED_STATUS:
+            why = " ".join(workload["notes"]) or "see console.log"
+            raise SkippedError(f"the workload {workload['name']} cannot run here: {why}")

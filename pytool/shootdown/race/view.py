@@ -59,6 +59,11 @@ class View:
         """The 64-bit word at a kernel VA, 8-byte aligned. Raises InconclusiveError if unmapped."""
         return self._space.word(va & -8)
 
+    def text(self, va: int, size: int) -> str:
+        """The string at a kernel VA, of at most ``size`` bytes with its end."""
+        data = b"".join(self.word(at).to_bytes(8, "little") for at in range(va & -8, va + size, 8))
+        return data[va % 8 :][:size].split(b"\0")[0].decode("ascii", "replace")
+
     def current(self, vcpu: int) -> Task:
         """Who runs on a vCPU."""
         base = self.word(self._offsets + 8 * vcpu)
@@ -66,12 +71,8 @@ class View:
 
     def task(self, va: int) -> Task:
         """The thread whose task_struct is there."""
-        data = b"".join(
-            self.word(va + self._comm.offset + at).to_bytes(8, "little")
-            for at in range(0, self._comm.size, 8)
-        )
         pid = self.word(va + self._layout.task_pid) >> 8 * (self._layout.task_pid % 8) & 0xFFFF_FFFF
-        return Task(va, pid, data.split(b"\0")[0].decode("ascii", "replace"))
+        return Task(va, pid, self.text(va + self._comm.offset, self._comm.size))
 
     def tasks(self) -> Iterator[Task]:
         """Every thread."""

@@ -21,14 +21,15 @@ from shootdown.model.tasks_walk import KernelSpace, Layout, mm_roots
 from shootdown.run import identity, locate
 from shootdown.run.directory import RunDir
 from shootdown.trace.reader import Trace
-from shootdown.vm.gdb import Gdb, attach
+from shootdown.vm import gdbstub
 from shootdown.vm.guest import Guest
 from shootdown.vm.memory import GuestMemory
 
-# Registers that hold translation roots, by gdb's names; a guest has those of its architecture.
+# Registers that hold translation roots, by QEMU's names; a guest has those of its architecture.
 _ROOTS: Final = ("cr3", "TTBR0_EL1", "TTBR1_EL1")
 _KERNEL_ROOTS: Final = ("cr3", "TTBR1_EL1")
 """Those whose tables map the kernel."""
+_SECONDS: Final = 60.0
 _SHAPES: Final = ((4, SLOTS), (5, SLOTS), (3, SLOTS), (5, 16))
 """Levels of the kernel's tables, and slots of its root: the last are those of 52-bit addresses."""
 
@@ -52,8 +53,7 @@ class Known:
 
 async def take(guest: Guest) -> Stand:
     """Map the memory and read the root registers of a paused guest."""
-    async with attach(guest) as gdb:
-        registers = [await _registers(gdb, thread) for thread in await gdb.threads()]
+    registers = await guest.guard(_registers(guest), _SECONDS, "show its registers")
     return Stand(guest.memory(), registers)
 
 
@@ -114,16 +114,16 @@ def _check_recorded(recorded: int | None, slide: int, facts: KernelFacts) -> Non
         )
 
 
-async def _registers(gdb: Gdb, thread: int) -> dict[str, int]:
-    values: dict[str, int] = {}
-    for name in _ROOTS:
-        try:
-            values |= await gdb.registers(thread, [name])
-        except InfraError:  # another architecture's
-            continue
-    if not values:
-        raise InfraError(f"gdb shows no root register of vCPU {thread - 1}; update gdb-multiarch")
-    return values
+async def _registers(guest: Guest) -> list[dict[str, int]]:
+    # Not by gdb itself: its start takes as long as QEMU's, and every trial ends with this.
+    stub = await gdbstub.connect(guest.sockets.gdb)
+    try:
+        names = [name for name in _ROOTS if stub.knows(name)]
+        if not names:
+            raise InfraError("the gdbstub shows no root register; is QEMU 10 or newer?")
+        return [await stub.read(vcpu, names) for vcpu in stub.vcpus]
+    finally:
+        await stub.hang_up()
 
 
 def _roots(

@@ -9,7 +9,6 @@ from shootdown.errors import UsageError
 from shootdown.kernel.facts import KernelFacts
 from shootdown.race import delays, delays_file, policies
 from shootdown.race.delays import Delays
-from shootdown.race.policies import Subject
 from shootdown.race.stage import SPECS
 from shootdown.run import directory
 from shootdown.run.directory import RunDir
@@ -41,9 +40,9 @@ def choose(experiment: Experiment, facts: KernelFacts) -> Delays:
     validate(experiment)
     if experiment.inject.endswith(SUFFIX):
         return delays_file.load(Path(experiment.inject))
-    subject = Subject(
-        facts=facts,
-        spec=SPECS[experiment.arch],
+    subject = policies.subject(
+        facts,
+        SPECS[experiment.arch],
         seed=experiment.seed,
         smp=experiment.smp,
         iterations=experiment.iterations_of(experiment.workloads),

@@ -6,6 +6,7 @@ Where the kernel runs is known beforehand without KASLR, and only after the boot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 from shootdown.errors import InfraError, UsageError
@@ -44,6 +45,7 @@ def validate(name: str) -> None:
         raise UsageError(f"unknown mutation {name!r}{nearest(name, list(MUTATIONS))}")
 
 
+@cache
 def patches(name: str, facts: KernelFacts) -> Sequence[Patch]:
     """What the mutation changes in this kernel; nothing for an empty name."""
     if not name:

@@ -83,6 +83,10 @@ class GdbStub:
         """All vCPUs."""
         return sorted(self._ids)
 
+    def knows(self, name: str) -> bool:
+        """Whether the vCPUs have a register of that name."""
+        return name in self._registers
+
     async def read(self, vcpu: int, names: Collection[str]) -> dict[str, int]:
         """Registers of a vCPU by QEMU's names (``rip``, ``pc``, ``x0``)."""
         values = {}
@@ -168,6 +172,10 @@ class GdbStub:
             await self.set_watch(None)
             process = next(iter(self._ids.values()), _FIRST).partition(".")[0]
             await self._demand(f"D;{process.removeprefix('p')}")
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Disconnect from a guest that stands still and shall go on doing so; idempotent."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

@@ -15,12 +15,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Final
 
-from shootdown.kernel.cache import read_json, write_json
-from shootdown.kernel.cache import sha256 as sha256_of
+from shootdown.kernel.cache import read_json, sha256, write_json
 from shootdown.vm.agent import Hello
 from shootdown.vm.command import GuestConfig, Sockets, command
 from shootdown.vm.process import qemu_version
@@ -80,12 +78,12 @@ def key(config: GuestConfig, described_by: Sequence[Path]) -> str:
     line = command(
         replace(
             bootable(config),
-            kernel=Path(_sum(config.kernel)),
-            initramfs=Path(_sum(config.initramfs)),
+            kernel=Path(sha256(config.kernel)),
+            initramfs=Path(sha256(config.initramfs)),
         ),
         Sockets(Path("DIR")),
     )
-    sums = [_sum(file) for file in described_by]
+    sums = [sha256(file) for file in described_by]
     parts = [FORMAT, qemu_version(config.arch.machine.qemu), line, sums]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -197,13 +195,3 @@ def _remove_abandoned(part: Path) -> None:
 
 def _disk_bytes(entry: Path) -> int:
     return sum(512 * file.stat().st_blocks for file in entry.iterdir())
-
-
-def _sum(path: Path) -> str:
-    status = path.stat()
-    return _sum_once(path, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _sum_once(path: Path, _size: int, _mtime_ns: int) -> str:
-    return sha256_of(path)

@@ -8,7 +8,7 @@ from shootdown.errors import UsageError
 from shootdown.race.delays import Delays
 from shootdown.race.points import nearest
 from shootdown.race.policies import pct, random_points, targeted
-from shootdown.race.policies.base import Policy, Subject
+from shootdown.race.policies.base import Policy, Subject, subject
 
 PLAIN: Final = Policy("plain", "no delays: what happens anyway", lambda _: Delays())
 POLICIES: Final[dict[str, Policy]] = {
@@ -16,7 +16,7 @@ POLICIES: Final[dict[str, Policy]] = {
 }
 """By name."""
 
-__all__ = ("POLICIES", "Policy", "Subject", "named")
+__all__ = ("POLICIES", "Policy", "Subject", "named", "subject")
 
 
 def named(name: str) -> Policy:

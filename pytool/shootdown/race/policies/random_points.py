@@ -15,7 +15,7 @@ _OCTAVES: Final = 14
 
 def choose(subject: Subject) -> Delays:
     """All functions that event groups know, changes of entries, and loads of roots."""
-    functions = sorted(subject.facts.functions)
+    functions = sorted(subject.functions)
     return Delays((_rare("pte_write"), _rare("root_load"), *(_rare("enter", n) for n in functions)))
 
 
