@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from shootdown.bench import trials
 from shootdown.bench.again_trial import (
     REPLAYS,
     VERIFIED,
@@ -17,11 +18,9 @@ from shootdown.bench.again_trial import (
     of_list,
     run_one,
 )
-from shootdown.bench.trials import JOBS, Campaign, Log, line
-from shootdown.errors import ExitCode, ShootdownError
+from shootdown.bench.trials import line
 from shootdown.race.interval import shown
 from shootdown.race.planted import cells
-from shootdown.run import directory
 
 _FINDINGS: Final = 1
 _LOG: Final = Path("docs/race-again.jsonl")
@@ -76,38 +75,22 @@ def _row(row: Row) -> str:
     )
 
 
-def main() -> int:
-    """Run what is missing, write the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="again", description=(__doc__ or "").split("\n")[0])
-    text = f"findings of a planted race (default: {_FINDINGS})"
-    parser.add_argument("-n", type=int, default=_FINDINGS, help=text)
-    parser.add_argument("--jobs", type=int, default=JOBS, help=f"at a time (default: {JOBS})")
-    parser.add_argument("--bug", action="append", help="only this; may be given again")
-    parser.add_argument("--arch", action="append", help="only this; may be given again")
-    parser.add_argument("--kernel", action="append", help="only this; built ones are built")
-    parser.add_argument("--log", type=Path, default=_LOG, help=f"findings (default: {_LOG})")
-    parser.add_argument("--out", type=Path, default=_TABLE, help=f"table (default: {_TABLE})")
-    parser.add_argument("--table-only", action="store_true", help="run nothing")
-    options = parser.parse_args()
-    wanted = [
+def _wanted(options: argparse.Namespace) -> list[Cell]:
+    return [
         Cell(planted.bug, arch)
         for planted, arch in cells()
-        if not options.table_only
-        and planted.bug in (options.bug or (planted.bug,))
+        if planted.bug in (options.bug or (planted.bug,))
         and arch in (options.arch or (arch,))
         and planted.kernel in (options.kernel or (planted.kernel,))
     ]
-    try:
-        log = Log(options.log, of_list)
-        campaign = Campaign(log, wanted, contents, options.n)
-        campaign.play(run_one, options.jobs)
-        directory.write_text(options.out, document(log.rows))
-        if campaign.error:
-            raise campaign.error
-    except ShootdownError as error:
-        print(f"shootdown: error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    return ExitCode.PASS
+
+
+def main() -> int:
+    """Run what is missing, write the table; returns the exit code."""
+    parser = trials.parser("again", __doc__ or "", _FINDINGS, _LOG, _TABLE)
+    parser.add_argument("--bug", action="append", help="only this; may be given again")
+    work = trials.Work(contents, run_one, document)
+    return trials.carry_out(parser.parse_args(), of_list, _wanted, work)
 
 
 if __name__ == "__main__":

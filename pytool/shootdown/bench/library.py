@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from shootdown.bench import library_table
+from shootdown.bench import library_table, trials
 from shootdown.bench.library_trial import Cell, cells, contents, of_list, run_one
-from shootdown.bench.trials import JOBS, Campaign, Log
-from shootdown.errors import ExitCode, ShootdownError, UsageError
-from shootdown.run import directory
+from shootdown.errors import UsageError
 
 _TRIALS: Final = 3
 _LOG: Final = Path("docs/race-library.jsonl")
@@ -38,28 +36,10 @@ def _wanted(options: argparse.Namespace) -> list[Cell]:
 
 def main() -> int:
     """Run what is missing of the campaign, write the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="library", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("-n", type=int, default=_TRIALS, help=f"trials a cell (default: {_TRIALS})")
-    parser.add_argument("--jobs", type=int, default=JOBS, help=f"at a time (default: {JOBS})")
+    parser = trials.parser("library", __doc__ or "", _TRIALS, _LOG, _TABLE)
     parser.add_argument("--race", default="*", help="only these, as MODULE::NAME or a pattern")
-    parser.add_argument("--arch", action="append", help="only this; may be given again")
-    parser.add_argument("--kernel", action="append", help="only this; may be given again")
-    parser.add_argument("--log", type=Path, default=_LOG, help=f"trials (default: {_LOG})")
-    parser.add_argument("--out", type=Path, default=_TABLE, help=f"table (default: {_TABLE})")
-    parser.add_argument("--table-only", action="store_true", help="run nothing")
-    options = parser.parse_args()
-    try:
-        log = Log(options.log, of_list)
-        wanted = [] if options.table_only else _wanted(options)
-        campaign = Campaign(log, wanted, contents, options.n)
-        campaign.play(run_one, options.jobs)
-        directory.write_text(options.out, library_table.document(log.rows))
-        if campaign.error:
-            raise campaign.error
-    except ShootdownError as error:
-        print(f"shootdown: error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    return ExitCode.PASS
+    work = trials.Work(contents, run_one, library_table.document)
+    return trials.carry_out(parser.parse_args(), of_list, _wanted, work)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from shootdown.bench import races_table
+from shootdown.bench import races_table, trials
 from shootdown.bench.races_log import Cell, of_list
 from shootdown.bench.races_trial import METHODS, contents, run_one
-from shootdown.bench.trials import JOBS, Campaign, Log
-from shootdown.errors import ExitCode, ShootdownError, UsageError
+from shootdown.errors import UsageError
 from shootdown.race.planted import cells
 from shootdown.race.points import nearest
-from shootdown.run import directory
 
 _TRIALS: Final = 40
 _LOG: Final = Path("docs/planted.jsonl")
@@ -44,31 +42,12 @@ def _wanted(options: argparse.Namespace) -> list[Cell]:
 
 def main() -> int:
     """Run what is missing of the campaign, write the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="races", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("-n", type=int, default=_TRIALS, help=f"trials a cell (default: {_TRIALS})")
-    parser.add_argument("--jobs", type=int, default=JOBS, help=f"at a time (default: {JOBS})")
-    for name, what in (("bug", "planted race"), ("arch", "architecture"), ("method", "column")):
+    parser = trials.parser("races", __doc__ or "", _TRIALS, _LOG, _TABLE)
+    for name, what in (("bug", "planted race"), ("method", "column")):
         text = f"only this {what}; may be given again"
         parser.add_argument(f"--{name}", action="append", metavar="NAME", help=text)
-    parser.add_argument(
-        "--kernel", action="append", metavar="NAME", help="only this; built ones are built"
-    )
-    parser.add_argument("--log", type=Path, default=_LOG, help=f"trials (default: {_LOG})")
-    parser.add_argument("--out", type=Path, default=_TABLE, help=f"table (default: {_TABLE})")
-    parser.add_argument("--table-only", action="store_true", help="run nothing")
-    options = parser.parse_args()
-    try:
-        log = Log(options.log, of_list)
-        wanted = [] if options.table_only else _wanted(options)
-        campaign = Campaign(log, wanted, contents, options.n)
-        campaign.play(run_one, options.jobs)
-        directory.write_text(options.out, races_table.document(log.rows))
-        if campaign.error:
-            raise campaign.error
-    except ShootdownError as error:
-        print(f"shootdown: error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    return ExitCode.PASS
+    work = trials.Work(contents, run_one, races_table.document)
+    return trials.carry_out(parser.parse_args(), of_list, _wanted, work)
 
 
 if __name__ == "__main__":

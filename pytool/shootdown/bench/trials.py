@@ -7,16 +7,18 @@ changed are told from those of today's.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from shootdown.errors import InfraError, ShootdownError
-from shootdown.run.directory import disk_errors
+from shootdown.errors import ExitCode, InfraError, ShootdownError
+from shootdown.run.directory import disk_errors, write_text
 
 JOBS: Final = 2
 """Of a trial's time a good part is one thread's work: start, restore, check."""
@@ -144,6 +146,54 @@ class Campaign(Generic[C, R]):
                         self.done(future.result())
                     except ShootdownError as error:
                         self.failed(cell, seed, error)
+
+
+@dataclass(frozen=True)
+class Work(Generic[C, R]):
+    """What a campaign does."""
+
+    contents: Callable[[C], str]
+    """Digest of what a cell's trials run."""
+    run: Callable[[C, int], R]
+    """One trial, by its seed."""
+    document: Callable[[Sequence[R]], str]
+    """The table, of all trials."""
+
+
+def parser(name: str, doc: str, trials: int, log: Path, table: Path) -> argparse.ArgumentParser:
+    """What every campaign can be told."""
+    made = argparse.ArgumentParser(prog=name, description=doc.split("\n", maxsplit=1)[0])
+    made.add_argument("-n", type=int, default=trials, help=f"of each cell (default: {trials})")
+    made.add_argument("--jobs", type=int, default=JOBS, help=f"at a time (default: {JOBS})")
+    made.add_argument("--arch", action="append", help="only this; may be given again")
+    made.add_argument(
+        "--kernel", action="append", help="only this; may be given again; built ones are built"
+    )
+    made.add_argument("--log", type=Path, default=log, help=f"trials (default: {log})")
+    made.add_argument("--out", type=Path, default=table, help=f"table (default: {table})")
+    made.add_argument("--table-only", action="store_true", help="run nothing")
+    return made
+
+
+def carry_out(
+    options: argparse.Namespace,
+    row: Callable[[list[Any]], R],
+    wanted: Callable[[argparse.Namespace], Sequence[C]],
+    work: Work[C, R],
+) -> int:
+    """Run what is missing of a campaign and write its table; returns the exit code."""
+    try:
+        log = Log(options.log, row)
+        cells = [] if options.table_only else wanted(options)
+        campaign = Campaign(log, cells, work.contents, options.n)
+        campaign.play(work.run, options.jobs)
+        write_text(options.out, work.document(log.rows))
+        if campaign.error:
+            raise campaign.error
+    except ShootdownError as error:
+        print(f"shootdown: error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return int(ExitCode.PASS)
 
 
 def _tell(text: str) -> None:
