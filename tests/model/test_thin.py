@@ -1,6 +1,7 @@
 """What the fast checker leaves out, and what it must not."""
 
 import numpy as np
+import pytest
 
 from shootdown import arch
 from shootdown.model import locks
@@ -173,6 +174,17 @@ def test_locks_are_counted_as_they_are_decoded():
     assert_counts(READ * 60 + LATE + WRITE * 80)
     assert_counts(READ + word(0, 0, 0x7) + READ * 90)
     assert_counts(READ + word(0, 0x300, 0x200))
+
+
+VALUES = (0, 1, 0x100, 0x101, 0x200, 0x201, 0x301)
+"""Free, a writer, readers, and what no lock word should hold."""
+
+
+@pytest.mark.parametrize("old", VALUES)
+@pytest.mark.parametrize("new", VALUES)
+def test_every_step_is_counted_as_it_is_decoded(old: int, new: int) -> None:
+    """With a calm history on both sides, so that it is told by its values alone where it can be."""
+    assert_counts(READ + word(0, 0, old) + word(1, old, new) + word(0, new, 0) + READ * 70)
 
 
 def test_a_word_that_is_watched_anew_begins_anew():

@@ -1,7 +1,12 @@
 """The store of stale entries; what ends their life is in the corpus of stale-after-return."""
 
+import pytest
+
 from shootdown.model.entries import Stale, Superseded
+from shootdown.model.stream import Event
 from shootdown.model.tlb import EVERYWHERE, Records
+from shootdown.model.tlb_x86 import X86Tlb
+from shootdown.trace.schema import FlushOp, Kind
 
 
 def superseded(va: int, *, level: int = 1, table: bool = False, root: int = 0x10000) -> Superseded:
@@ -117,3 +122,12 @@ def test_a_page_of_its_own_among_others():
     assert [stale.alive for stale in stales] == [True, False, True, True]
     assert records.overlapping(0x10000, 0x1000, 0x3000) == [stales[2]]
     assert records.overlapping(0x10000, 0, EVERYWHERE) == [stales[0], *stales[2:]]
+
+
+@pytest.mark.parametrize("op", FlushOp)
+def test_what_is_not_modelled_on_x86_removes_nothing(op: FlushOp):
+    """It would be counted, and the run be inconclusive: the rest must not look flushed."""
+    stale = Stale(0, 0x10000, superseded(0x400000))
+    flush = Event(*(9, 0, 0, 0, 0, 0, 0), *(Kind.FLUSH, op, 0, 0, 0, 0), prev=8)
+    taken = X86Tlb(store(stale)).flush(flush)
+    assert taken == ([stale] if op in X86Tlb.modelled else [])
