@@ -51,6 +51,8 @@ def test_bounds_are_start_inclusive_and_end_exclusive():
 def test_large_page_is_found_by_any_address_in_it():
     stale = Stale(0, 7, superseded(0x400000, level=2))
     assert store(stale).overlapping(0x10000, 0x5FF000, 0x600000) == [stale]
+    assert store(stale).overlapping(0x10000, 0x3FF000, 0x400000) == []
+    assert store(stale).overlapping(0x10000, 0x600000, 0x601000) == []
 
 
 def test_take_ends_life_once_and_only_where_told():
