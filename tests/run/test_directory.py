@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ def test_directory_in_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not empty"):
         directory.create(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        directory.write_text(pipe, "{}\n")
+        assert os.read(reader, 9) == b"{}\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_numbers_count_up(tmp_path: Path) -> None:

@@ -170,9 +170,15 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file, or leave the old one: a reader never sees half of it."""
+    """Write a whole file, or leave the old one: a reader never sees half of it.
+
+    What is no file, such as /dev/null or a pipe, is written to and stays what it is.
+    """
     part = path.with_name(path.name + ".part")
     with disk_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_text(text)
+            return
         part.write_text(text)
         part.replace(path)
 
