@@ -8,11 +8,10 @@ import pytest
 
 from shootdown import arch
 from shootdown.cli.main import main
-from shootdown.errors import ExitCode, GuestCrashError
-from shootdown.kernel import asked, facts, kallsyms
+from shootdown.errors import ExitCode
+from shootdown.kernel import facts, kallsyms
 from shootdown.kernel.cache import cache_root
 from shootdown.kernel.image import KernelImage
-from shootdown.run import ask
 
 from ..kernel.forms import stock
 
@@ -39,13 +38,3 @@ def test_a_running_kernel_tells_what_its_image_does_not(
     assert found.symbols_from.startswith("/proc/kallsyms, ")
     assert found.members == known.members
     assert {n: found.symbols[n] for n in known.symbols} == dict(known.symbols)
-
-
-def test_a_kernel_that_does_not_come_up_is_told(tmp_path: Path) -> None:
-    image = tmp_path / "Image"
-    data = bytearray(stock("arm64").path.read_bytes())
-    data[0x10000:0x40000] = bytes(0x30000)
-    image.write_bytes(data)
-    with pytest.raises(GuestCrashError):
-        ask.kallsyms(image, tmp_path / "cache")
-    assert asked.find(image, tmp_path / "cache") is None
