@@ -70,6 +70,14 @@ def test_the_call_may_be_out_of_line(image: KernelImage) -> None:
     assert find(image, "arm64", call, "inner.cold", "callee", "inner") == {}
 
 
+def test_every_caller_is_named(image: KernelImage) -> None:
+    made = replace(image, arch="arm64", segments=(Segment(VA, bytes(256)),))
+    names = ["first", "second", "callee", "_etext"]
+    symbols = SymbolTable(names, np.arange(VA, VA + 256, 64, dtype=np.uint64))
+    calls = [Call(("callee",), (host,)) for host in ("first", "second")]
+    assert inlined.find(made, symbols, calls) == {"callee": "first, second"}
+
+
 def test_gcc_keeps_every_call_that_groups_speak_of(learned: KernelFacts) -> None:
     assert groups.all_calls()
     assert learned.inlined == {}

@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 
 def find(image: KernelImage, symbols: SymbolTable, wanted: Iterable[Call]) -> dict[str, str]:
-    """Functions that were put into a caller, and which one.
+    """Functions that were put into a caller, and which; several are separated by commas.
 
     A call of functions, or by functions, none of which the kernel has, says nothing. Raises
     InfraError when the image does not hold its text.
@@ -40,7 +40,7 @@ def find(image: KernelImage, symbols: SymbolTable, wanted: Iterable[Call]) -> di
         host = next((host for host in call.by if host in stems), "")
         targets = [symbols[full] for name in names for full in stems[name]]
         if names and host and not _goes_to(image, symbols, stems[host], targets):
-            found[names[0]] = host
+            found[names[0]] = ", ".join(filter(None, (found.get(names[0]), host)))
     return found
 
 
