@@ -16,6 +16,8 @@ _JMP_REL8: Final = b"\xeb"
 _BRANCH_NOPS: Final = {2: bytes.fromhex("6690"), 6: bytes.fromhex("660f1f440000")}
 _B: Final = 0b000101 << 26
 """arm64, ``b``: the distance in words in the low 26 bits."""
+_TEST_BIT: Final = 0b011011
+"""arm64, bits 25 to 30 of ``tbz`` and ``tbnz``, whose distance has 14 bits; others have 19."""
 _BL: Final = 0b100101 << 26
 
 
@@ -28,7 +30,8 @@ def always(arch: str, branch: Instruction) -> bytes:
     """Instead of a conditional branch one that is always taken."""
     if arch == "arm64":
         (word,) = struct.unpack("<I", branch.data)
-        distance = (word >> 5 & 0x7FFFF ^ 1 << 18) - (1 << 18)
+        bits = 14 if word >> 25 & 0x3F == _TEST_BIT else 19
+        distance = ((word >> 5 & (1 << bits) - 1) ^ 1 << bits - 1) - (1 << bits - 1)
         return struct.pack("<I", _B | distance & 0x3FFFFFF)
     if len(branch.data) == len(_BRANCH_NOPS[2]):
         return _JMP_REL8 + branch.data[1:]

@@ -93,6 +93,8 @@ class Fault:
     """The last VMA that was found; 0 for none."""
     tries: list[tuple[str, bool]] = field(default_factory=list)
     """Locks that were tried, and whether a VMA was found and locked."""
+    looked: int = 0
+    """Number of the end of the last try; 0 when there was none."""
     attempts: list[Attempt] = field(default_factory=list)
 
 
@@ -242,4 +244,4 @@ class _Reader:
         fault = self._within(record)
         if fault and id in _LOCKS:
             fault.tries.append((_LOCKS[Function(id)], bool(record.b)))
-            fault.vma = record.b or fault.vma
+            fault.vma, fault.looked = record.b or fault.vma, record.seq

@@ -173,6 +173,30 @@ PLANTED: Final = (
         sites=("madvise",),  # the call that took the pages away; mremap is the one that promises
         kernel="debian:7.2",
     ),
+    _mutated(
+        "vma-detached-unchecked",
+        "munmap",
+        "a fault takes a VMA that is no longer in the tree",
+        "planted_vma::found_then_unmapped",
+        rules=("dead-vma-install",),
+        sites=(),
+    ),
+    _mutated(
+        "vma-detached-unchecked",
+        "mremap",
+        "a fault takes a VMA that is no longer in the tree",
+        "planted_vma::found_then_moved",
+        rules=("dead-vma-install",),
+        sites=(),
+    ),
+    _mutated(
+        "vma-bounds-unchecked",
+        "mprotect",
+        "a fault takes a VMA that no longer reaches to its address",
+        "planted_vma::found_then_split",
+        rules=("dead-vma-install", "spurious-fault"),
+        sites=(),
+    ),
     _built(
         "mapfixed-noflush",
         "map_fixed",

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from shootdown.model.forbidden import Forbidden, forbidden
 from shootdown.model.history import History
 from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
@@ -39,9 +40,13 @@ to write, from the last such moment before the fault to the first one after it. 
 mapping (`mmap(MAP_FIXED)`), splits it, merges it or changes its attributes (`mprotect`, `mlock`,
 `mbind`, ...) takes no address away, and so ends no fault in a signal.
 
+A VMA that is found and forbids the access is the right one: when the look-up ends it is attached,
+and around the address. A look-up without mmap_lock finds a VMA before it locks it; in between the
+VMA may be split or taken away.
+
 Needs the event groups `vmas` and `faults`, and a kernel whose VMAs say whether they are attached
 (from 6.4 on); else the rule is not armed. Every fault of user mode that is refused because no VMA
-was found, of a task that goes on in user mode, is its situation.
+was found, of a task that goes on in user mode, and every one that a VMA forbade is its situation.
 
 * **WITNESS**: the fault was seen. There is no **MAY**: no TLB is involved.
 
@@ -50,8 +55,8 @@ Sanctioned, or not judged:
 * An operation that fails half way may leave nothing mapped: then there is a moment without a VMA.
 * Tasks that do not go on in user mode: one that is killed while it waits for mmap_lock is told that
   there is no VMA. An unhandled signal is not told from that, and so not found.
-* Faults that found a VMA, which forbade the access, and those of protection keys; accesses by the
-  kernel for a user; pages beyond the end of a file (SIGBUS).
+* Faults of protection keys; accesses by the kernel for a user; pages beyond the end of a file
+  (SIGBUS).
 * A task that has executed another program and not been switched since: its mm is not known."""
     reference: ClassVar = (
         "mm/memory.c or mm/mmap_lock.c lock_mm_and_find_vma(), lock_vma_under_rcu()",
@@ -62,6 +67,7 @@ Sanctioned, or not judged:
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
         self._refused: dict[int, Refusal] = {}
+        self._forbidden: dict[int, Forbidden] = {}
         self._pages: frozenset[int] = frozenset()
         """Numbers of the pages (VA >> 12) of refused faults, as the probe says."""
 
@@ -74,11 +80,13 @@ Sanctioned, or not judged:
         return note
 
     def begun(self, history: History) -> None:
-        """Find out what was mapped around every refused fault."""
+        """Find out what was mapped around every refused fault, and what it was refused by."""
         if self.armed:
             self._refused = {one.fault.seq: one for one in refusals(history)}
+            self._forbidden = {one.fault.seq: one for one in forbidden(history)}
             events = history.events
-            mine = events["a"][np.isin(events["seq"], np.array([*self._refused], np.uint64))]
+            seqs = np.array([*self._refused, *self._forbidden], np.uint64)
+            mine = events["a"][np.isin(events["seq"], seqs)]
             self._pages = frozenset((mine >> np.uint64(PAGE_SHIFT)).tolist())
 
     def heeds_fault(self, page: int) -> bool:
@@ -87,22 +95,43 @@ Sanctioned, or not judged:
 
     def faulted(self, event: Event) -> None:
         """Judge a fault."""
-        one = self._refused.get(event.seq)
-        if one is None:
-            return
+        if refused := self._refused.get(event.seq):
+            self._judge_refused(event, refused)
+        elif by := self._forbidden.get(event.seq):
+            self._judge_forbidden(event, by)
+
+    def _judge_refused(self, event: Event, one: Refusal) -> None:
         self.exercised()
-        if one.mapped:
-            fault = one.fault
-            self.found_at(
-                event,
-                operation="page fault",
-                mm=one.mm,
-                va=fault.va,
-                seq=sorted({*one.seqs, fault.seq, fault.end}),
-                summary=(
-                    f"CPU {event.cpu} found no VMA for VA {fault.va:#x}, although there was one "
-                    "before and after"
-                ),
-                missing="a VMA that the fault finds",
-                kind="witness",
-            )
+        if not one.mapped:
+            return
+        fault = one.fault
+        self.found_at(
+            event,
+            operation="page fault",
+            mm=one.mm,
+            va=fault.va,
+            seq=sorted({*one.seqs, fault.seq, fault.end}),
+            summary=(
+                f"CPU {event.cpu} found no VMA for VA {fault.va:#x}, although there was one "
+                "before and after"
+            ),
+            missing="a VMA that the fault finds",
+            kind="witness",
+        )
+
+    def _judge_forbidden(self, event: Event, one: Forbidden) -> None:
+        self.exercised()
+        if not one.why:
+            return
+        fault, vma = one.fault, one.vma
+        self.found_at(
+            event,
+            operation="page fault",
+            mm=vma.mm,
+            va=fault.va,
+            seq=sorted({vma.seq, fault.seq, fault.looked, fault.end}),
+            summary=f"CPU {event.cpu} was refused VA {fault.va:#x} by a VMA that {one.why}",
+            missing="another look, once the VMA was locked",
+            kind="witness",
+            details={"vma": fault.vma, "start": vma.start, "end": vma.end, "flags": vma.flags},
+        )

@@ -15,6 +15,7 @@ from shootdown.kernel import (
     mutations_flush,
     mutations_locks,
     mutations_pins,
+    mutations_vma,
     mutations_wait,
 )
 from shootdown.kernel.facts import KernelFacts
@@ -28,6 +29,8 @@ MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] 
     "fork-ignores-pins": mutations_pins.fork_ignores_pins,
     "mprotect-no-vma-lock": mutations_locks.mprotect_no_vma_lock,
     "vma-lock-unchecked": mutations_locks.vma_lock_unchecked,
+    "vma-detached-unchecked": mutations_vma.detached_unchecked,
+    "vma-bounds-unchecked": mutations_vma.bounds_unchecked,
     "pte-wrong-lock": mutations_locks.pte_wrong_lock,
     "contended-fault-refused": mutations_locks.contended_fault_refused,
     "lazy-no-catch-up": mutations_wait.lazy_no_catch_up,

@@ -52,6 +52,8 @@ WINDOWS: Final = (
     ),
     # It was, and may be detached, merged or split by now.
     (_long("return", 0.3, function="lock_vma_under_rcu"),),
+    # Somebody has split or merged it, and the lock is given back: who found it before may go on.
+    (_long("return", 0.5, function="do_mprotect_pkey"),),
     # The fault is resolved next, under the page-table lock at last.
     (_long("enter", 0.1, function="handle_mm_fault"),),
     # CR3 has the new root, loaded_mm and the TLB generation do not say so yet.

@@ -1,0 +1,56 @@
+"""A VMA changes between a fault's look-up and its lock: a kernel must look again when it has it.
+
+`lock_vma_under_rcu()` walks the tree, and locks what it has found: a few instructions, into which
+all of a system call has to fit. Who is not held there is overtaken once in very many trials.
+"""
+
+from __future__ import annotations
+
+from shootdown.race import Point, Script, race
+from shootdown.race.places import FIND_VMA, GATHER_END
+from shootdown.races.touch import EVENTS, OPS
+
+ITERATIONS = 20
+MANY = 40
+"""What is split is merged again at once."""
+ENOUGH_MS = 20
+"""In which the call gives back what it holds, the mmap lock last."""
+LOCKED = 100
+"""Instructions behind which the VMA is locked: about 50, and some more do no harm."""
+
+
+def _options(name: str) -> str:
+    return f"op={OPS[name]}"
+
+
+def _found(r: Script) -> Point:
+    return r.thread("toucher").calls("mas_walk", inside=FIND_VMA)
+
+
+def _overtaken(r: Script) -> None:
+    # The call has changed the VMA when it ends its gather, and gives the mmap lock back behind it.
+    with r.hold(after=_found(r)):
+        r.run_until(r.thread("mapper").enters(GATHER_END))
+        r.pause(ENOUGH_MS)
+
+
+@race(workload="touch", options=_options("munmap"), events=EVENTS, iterations=ITERATIONS)
+def found_then_unmapped(r: Script) -> None:
+    """munmap takes the VMA away that a fault has found."""
+    _overtaken(r)
+
+
+@race(workload="touch", options=_options("mremap"), events=EVENTS, iterations=ITERATIONS)
+def found_then_moved(r: Script) -> None:
+    """mremap takes what a fault is about elsewhere, and its VMA away."""
+    _overtaken(r)
+
+
+@race(workload="touch", options=_options("neighbour"), events=EVENTS, iterations=MANY, repeat=2)
+def found_then_split(r: Script) -> None:
+    """mprotect of the pages behind splits the VMA that a fault has found."""
+    mapper = r.thread("mapper")
+    with r.hold(after=_found(r)):
+        r.run_until(mapper.enters(GATHER_END))
+        r.run_until(mapper.enters("mprotect"))  # the next one, which merges what was split
+        r.advance(LOCKED)
