@@ -13,6 +13,7 @@ from typing import Final
 
 from shootdown.bench.races_log import Cell, Row
 from shootdown.errors import SkippedError, UsageError
+from shootdown.kernel.cache import looked_once
 from shootdown.race import plan_file, policies, trial
 from shootdown.race.planted import Planted, cells
 from shootdown.race.policies import Policy
@@ -48,6 +49,7 @@ def _plain(setting: Setting) -> Result:
     return trial.plain(setting.experiment, setting.run, silent)
 
 
+@looked_once()
 def _scripted(setting: Setting) -> Result:
     staged = trial.stage(setting.planted.plan(), setting.experiment, silent)
     return trial.trial(staged, setting.run, silent, seed=setting.experiment.seed)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from shootdown.errors import ExitCode, ShootdownError
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel.cache import cache_root
+from shootdown.kernel.cache import cache_root, looked_once
 from shootdown.race import finding, plan_file, surveys
 from shootdown.race.director import Director
 from shootdown.race.finding import Finding, expected_of
@@ -64,6 +64,7 @@ def as_planned(plan: Plan, experiment: Experiment) -> Experiment:
     )
 
 
+@looked_once()
 def stage(plan: Plan, experiment: Experiment, tell: Tell) -> Staged:
     """Find the plan's points in the experiment's kernel, recording the workload if need be.
 
@@ -92,6 +93,7 @@ def command_line(call: str, experiment: Experiment, seed: int) -> str:
     return shlex.join(words)
 
 
+@looked_once()
 def trial(
     staged: Staged,
     run: RunDir,
@@ -124,6 +126,7 @@ def trial(
     return result
 
 
+@looked_once()
 def plain(experiment: Experiment, run: RunDir, tell: Tell) -> Result:
     """A trial without holds: the experiment, undisturbed. Raises what ``trial`` raises."""
     try:

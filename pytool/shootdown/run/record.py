@@ -21,7 +21,7 @@ from shootdown.errors import (
     UsageError,
 )
 from shootdown.kernel import facts as kernel_facts
-from shootdown.kernel.cache import cache_root
+from shootdown.kernel.cache import cache_root, looked_once
 from shootdown.loads import debian as load_packages
 from shootdown.loads import stress_ng
 from shootdown.run import (
@@ -55,6 +55,7 @@ _ENOUGH = 1 << 20
 """Free bytes below which events that were lost are the disk's fault."""
 
 
+@looked_once()
 def record(
     experiment: Experiment,
     run: RunDir,
