@@ -23,7 +23,7 @@
 
 /* The window: a page that exists, so that the VMA has its anon_vma; the range; a rest. */
 enum { WINDOW = 32, FIRST = 16, COUNT = 4, JITTER = 256 };
-enum memory { PRIVATE, SHARED_FILE, DISK, MEMORIES };
+enum memory { PRIVATE, SHARED_FILE, DISK, UNWRITTEN, MEMORIES };
 
 struct stage {
 	char *window, *elsewhere;
@@ -131,7 +131,7 @@ static void prepare(const struct stage *stage, uint64_t iteration)
 	size_t bytes = WINDOW * PAGE_BYTES;
 
 	munmap(stage->elsewhere, COUNT * PAGE_BYTES);
-	if (stage->memory == PRIVATE) {
+	if (stage->memory == PRIVATE || stage->memory == UNWRITTEN) {
 		area_map(stage->window, bytes);
 		*(volatile char *)stage->window = 1;
 		return;

@@ -25,11 +25,14 @@ OPS = {
         ("munmap", "map_fixed", "mprotect", "mremap", "mlock", "mbind", "neighbour", "fork_flag")
     )
 }
+PRIVATE = 0
 SHARED_FILE = 1
 DISK = 2
+UNWRITTEN = 3
+"""Private, and only read."""
 
 
-def _options(name: str, memory: int = 0) -> str:
+def _options(name: str, memory: int = PRIVATE) -> str:
     return f"op={OPS[name]},memory={memory},{PATIENCE}"
 
 
