@@ -12,11 +12,12 @@ from shootdown.race import Script, race
 from shootdown.race.places import FLUSH, LONG
 
 CLEAR = "ptep_clear_flush"
+ITERATIONS = 40
 REPEAT = 3
 """The writer's TLB may have lost the page: then it faults, and the hold times out."""
 
 
-@race(workload="ksm", arch=("x86_64",), repeat=REPEAT)
+@race(workload="ksm", arch=("x86_64",), repeat=REPEAT, iterations=ITERATIONS)
 def store_before_flush(r: Script) -> None:
     """A store through the old right to write, which ksmd has taken away and not flushed."""
     with r.hold(at=r.thread("ksmd").enters(CLEAR), bound_ms=LONG):
@@ -25,7 +26,7 @@ def store_before_flush(r: Script) -> None:
         r.run_until(r.thread("writer").store("window"))
 
 
-@race(workload="ksm", arch=("arm64",), repeat=REPEAT)
+@race(workload="ksm", arch=("arm64",), repeat=REPEAT, iterations=ITERATIONS)
 def store_before_tlbi(r: Script) -> None:
     """The same on arm64, where the flush is an instruction of `ptep_clear_flush`."""
     with r.hold(at=r.thread("ksmd").enters(CLEAR), bound_ms=LONG):
