@@ -145,11 +145,18 @@ def test_tree_that_was_linked_halfway_is_linked_again(tmp_path: Path, pristine: 
     assert not (shop.path / "src.new").exists()
 
 
+@pytest.mark.skipif(not shutil.which("pahole"), reason="no packages to build kernels with")
 @pytest.mark.parametrize("name", arch.names())
 def test_tools_have_versions(name: str) -> None:
     lines = GCC.versions(arch.get(name))
     assert len(lines) == 3
     assert all(any(c.isdigit() for c in line) for line in lines)
+
+
+def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InfraError, match="does not run, which builds kernels"):
+        GCC.versions(arch.get("x86_64"))
 
 
 @pytest.mark.parametrize(
