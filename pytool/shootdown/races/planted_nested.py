@@ -34,7 +34,14 @@ def dropped_twice(r: Script) -> None:
     _before_flush(r, "madvise")
 
 
-@race(workload="drop_move", arch=X86_64, smp=4, options=MOVE, iterations=ITERATIONS, repeat=REPEAT)
+@race(
+    workload="drop_move",
+    arch=X86_64,
+    smp=4,
+    options=MOVE,
+    iterations=ITERATIONS,
+    repeat=REPEAT + 1,  # 94 % of trials hit with one less
+)
 def moved_after_drop(r: Script) -> None:
     """mremap of what another thread has dropped and not flushed: infeasible on x86-64."""
     _before_flush(r, "mremap")
