@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 MANIFEST = "manifest.json"
 _Version: TypeAlias = tuple[int, int, int, int]
-"""Device, inode, bytes and time of change of a file."""
+"""Device, inode, bytes and time of modification of a file."""
 
 
 def cache_root() -> Path:
@@ -95,7 +95,7 @@ def whole(entry: Path) -> dict[str, Any] | None:
 
 
 _looked: Final[ContextVar[dict[_Version, str] | None]] = ContextVar("looked", default=None)
-"""What ``sha256`` has said in the innermost ``looked_once``."""
+"""What ``sha256`` has said in the outermost ``looked_once``."""
 
 
 @contextmanager

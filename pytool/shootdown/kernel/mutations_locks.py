@@ -9,12 +9,11 @@ from typing import Final
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import Patch
 from shootdown.kernel.mutations_edit import EQUAL, UNEQUAL, always, never, returns_one
-from shootdown.kernel.mutations_text import calls_of, code, needed, place
+from shootdown.kernel.mutations_text import accesses, calls_of, code, needed, place
 from shootdown.kernel.scan import Instruction
 
 _WINDOW: Final = 8
 """Instructions between what is loaded, what is compared and what is done about it."""
-_MEMORY: Final = re.compile(r"\[\w+(?: \+ |, #)(0x[0-9a-f]+|\d+)\]")
 _ADDEND: Final = re.compile(r"(?:\w+, )?(\w+), #?(0x[0-9a-f]+|\d+)")
 
 
@@ -97,7 +96,7 @@ _MM_SEQ: Final = "mm_struct.mm_lock_seq"
 
 def _offsets(one: Instruction) -> Iterator[int]:
     """Where an instruction reads, from a register on; arm64 may add the offset first (ldar)."""
-    yield from (int(found, 0) for found in _MEMORY.findall(one.operands))
+    yield from (offset for _, offset in accesses(one) if offset)
     added = _ADDEND.fullmatch(one.operands)
     if one.mnemonic == "add" and added:
         yield int(added[2], 0)

@@ -15,6 +15,7 @@ from shootdown.kernel.scan import Instruction
 
 SUFFIX: Final = r"(\.[a-z]+(\.\d+)?)*"
 """What compilers add to names of functions."""
+_MEMORY: Final = re.compile(r"\[(\w+)(?:(?: \+ |, #)(0x[0-9a-f]+|\d+))?\]")
 
 
 def functions(facts: KernelFacts, names: str) -> Iterator[int]:
@@ -96,6 +97,12 @@ def place(facts: KernelFacts, va: int) -> str:
     """A VA of the text in words."""
     name, offset = facts.symbols.at(va)
     return f"{name}+{offset:#x}"
+
+
+def accesses(step: Instruction) -> Iterator[tuple[str, int]]:
+    """Register and distance in bytes of what an instruction finds in memory by them."""
+    for base, offset in _MEMORY.findall(step.operands):
+        yield base, int(offset or "0", 0)
 
 
 def target(step: Instruction) -> int | None:

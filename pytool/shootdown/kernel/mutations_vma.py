@@ -7,7 +7,6 @@ wrong only for who is overtaken between two instructions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,11 +14,10 @@ from typing import Final
 from shootdown.kernel.facts import KernelFacts
 from shootdown.kernel.mutations import Patch
 from shootdown.kernel.mutations_edit import always, never
-from shootdown.kernel.mutations_text import code, needed, place, target
+from shootdown.kernel.mutations_text import accesses, code, needed, place, target
 from shootdown.kernel.scan import Instruction
 
 _LOOKUP: Final = "lock_vma_under_rcu"
-_MEMORY: Final = re.compile(r"\[(?P<base>\w+)(?:(?: \+ |, #)(?P<offset>0x[0-9a-f]+|\d+))?\]")
 _IF_ZERO: Final = ("je", "cbz", "tbz")
 _IF_NOT: Final = ("jne", "cbnz", "tbnz")
 _ORDER: Final = ("jb", "jae", "ja", "jbe", "b.hi", "b.ls", "b.lo", "b.hs")
@@ -76,13 +74,10 @@ def _branches(
 ) -> Iterator[_Branch]:
     """Branches right behind a load from ``offset`` bytes into something."""
     for at, one in enumerate(steps):
-        found = _MEMORY.search(one.operands)
-        if not found or int(found["offset"] or "0", 0) != offset:
-            continue
-        for after in steps[at + 1 : at + _NEAR]:
-            if after.mnemonic in mnemonics:
-                yield _Branch(after, found["base"])
-                break
+        bases = [base for base, distance in accesses(one) if distance == offset]
+        behind = [after for after in steps[at + 1 : at + _NEAR] if after.mnemonic in mnemonics]
+        if bases and behind:
+            yield _Branch(behind[0], bases[0])
 
 
 def _patch(facts: KernelFacts, branch: Instruction, new: bytes) -> Patch:

@@ -1,13 +1,12 @@
 """User faults that a VMA forbade, and what that VMA was: it may be another one than was meant.
 
-A look-up that succeeds returns with the VMA locked to read, or with mmap_lock. Whoever changes the
-VMA draws the numbers of his stores before he locks it so, or behind its release: what the steps of
-a VMA's life say at the number of the look-up's end is what the fault was judged by.
+A look-up that succeeds returns with the VMA locked to read, or with mmap_lock. The stores of
+whoever changes the VMA are numbered before the look-up has that lock, or behind its release: what
+the steps of a VMA's life say at the number of the look-up's end is what the fault was judged by.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Final, NamedTuple
 
 from shootdown.model.faults import Fault
@@ -41,12 +40,7 @@ def forbidden(history: History) -> list[Forbidden]:
     VMAs whose birth was not seen are left out.
     """
     mine = [fault for fault in history.faults.faults if _is_forbidden(fault)]
-    lives: dict[int, list[Step]] = {fault.vma: [] for fault in mine}
-    if mine:
-        for step in history.vma_steps:
-            if step.event != "tree" and step.base in lives:
-                lives[step.base].append(step)
-    found = ((fault, _at(lives[fault.vma], fault.looked)) for fault in mine)
+    found = ((fault, history.lives.at(fault.vma, fault.looked)) for fault in mine)
     return [Forbidden(fault, step) for fault, step in found if step is not None]
 
 
@@ -54,8 +48,3 @@ def _is_forbidden(fault: Fault) -> bool:
     if not fault.access.user or not fault.end or not fault.tries or not fault.tries[-1][1]:
         return False
     return not fault.attempts or fault.attempts[-1].seq < fault.looked
-
-
-def _at(steps: list[Step], seq: int) -> Step | None:
-    at = bisect_right(steps, seq, key=lambda step: step.seq)
-    return steps[at - 1] if at and steps[at - 1].generation else None

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from shootdown.model.faults import Faults, faults
-from shootdown.model.vmas import Step, steps
+from shootdown.model.vmas import Lives, Step, steps
 from shootdown.trace.types import Events
 
 
@@ -26,3 +26,8 @@ class History:
     def vma_steps(self) -> list[Step]:
         """Every step of a VMA's life, for those who ask for WATCH, WATCH_INIT, ENTER and EXIT."""
         return steps(self.events)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The same by VMA."""
+        return Lives(self.vma_steps)

@@ -19,7 +19,6 @@ from shootdown.model.faults import Attempt
 from shootdown.model.history import History
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
-from shootdown.model.vmas import Step
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -77,10 +76,8 @@ class Vmas:
     def __init__(self, history: History) -> None:
         """``history``: of ``KINDS`` at least."""
         events = history.events[np.isin(history.events["kind"], KINDS)]
-        self._steps: Final[dict[int, list[Step]]] = {}
-        for step in history.vma_steps:
-            if step.event != "tree":
-                self._steps.setdefault(step.base, []).append(step)
+        self.at: Final = history.lives.at
+        """What a VMA was at a moment; see ``vmas.Lives.at``."""
         watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
         locks = events[watch & (events["id"] == Watch.VMA_LOCK_SEQ)]
         rows = zip(locks[["seq", "d", "c"]].tolist(), holders(events, locks), strict=True)
@@ -93,16 +90,6 @@ class Vmas:
         self._ends: Final[dict[int, list[_Ended]]] = {}
         for (seq, mm, value), last in zip(ends[["seq", "d", "c"]].tolist(), before, strict=True):
             self._ends.setdefault(mm, []).append(_Ended(seq, value, last))
-
-    def at(self, base: int, seq: int) -> Step | None:
-        """The last step of the VMA at the address before ``seq``; None if its birth was not seen.
-
-        Where that is ``free`` or ``release`` there is no VMA.
-        """
-        known = self._steps.get(base, [])
-        at = bisect_right(known, seq, key=lambda step: step.seq)
-        step = known[at - 1] if at else None
-        return step if step and step.generation else None
 
     def writer(self, base: int, mm: int, seq: int) -> int:
         """Who (of ``holders``) has the VMA locked to write at ``seq`` for sure; 0 for nobody."""

@@ -15,6 +15,8 @@ VMA's steps, but for the reference count, whose changes by readers are no steps 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -91,12 +93,33 @@ def steps(events: Events) -> list[Step]:
     """Every step in the trace, in the order of ``seq``. ``events`` may be of all kinds."""
     watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT)) & np.isin(events["id"], _WORDS)
     call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], LIFE)
-    lives = _Lives()
+    reader = _Reader()
     kept = events[watch | call]
     columns = [kept[name].tolist() for name in _Record._fields]
     for row in zip(*columns, strict=True):
-        lives.tell(_Record._make(row))
-    return lives.steps
+        reader.tell(_Record._make(row))
+    return reader.steps
+
+
+class Lives:
+    """The steps of every VMA, to ask what one was at a moment."""
+
+    def __init__(self, known: Iterable[Step]) -> None:
+        """``known``: of ``steps``."""
+        self._steps: dict[int, list[Step]] = {}
+        for step in known:
+            if step.event != "tree":
+                self._steps.setdefault(step.base, []).append(step)
+
+    def at(self, base: int, seq: int) -> Step | None:
+        """The last step of the VMA at the address before ``seq``; None if its birth was not seen.
+
+        Where that is ``free`` or ``release`` there is no VMA.
+        """
+        known = self._steps.get(base, [])
+        at = bisect_right(known, seq, key=lambda step: step.seq)
+        step = known[at - 1] if at else None
+        return step if step and step.generation else None
 
 
 class _Record(NamedTuple):
@@ -112,7 +135,7 @@ class _Record(NamedTuple):
     d: int
 
 
-class _Lives:
+class _Reader:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self._vmas: dict[int, _Vma] = {}

@@ -6,6 +6,8 @@ all of a system call has to fit. Who is not held there is overtaken once in very
 
 from __future__ import annotations
 
+from functools import partial
+
 from shootdown.race import Point, Script, race
 from shootdown.race.places import FIND_VMA, GATHER_END, UNLOCKED
 from shootdown.races.touch import EVENTS, OPS, UNWRITTEN
@@ -23,6 +25,9 @@ def _options(name: str) -> str:
     return f"op={OPS[name]},memory={UNWRITTEN}"
 
 
+_planted = partial(race, workload="touch", events=EVENTS, repeat=REPEAT)
+
+
 def _found(r: Script) -> Point:
     return r.thread("toucher").calls("mas_walk", inside=FIND_VMA)
 
@@ -34,37 +39,19 @@ def _overtaken(r: Script) -> None:
         r.run_until(r.thread("mapper").enters(UNLOCKED))
 
 
-@race(
-    workload="touch",
-    options=_options("munmap"),
-    events=EVENTS,
-    iterations=ITERATIONS,
-    repeat=REPEAT,
-)
+@_planted(options=_options("munmap"), iterations=ITERATIONS)
 def found_then_unmapped(r: Script) -> None:
     """munmap takes the VMA away that a fault has found."""
     _overtaken(r)
 
 
-@race(
-    workload="touch",
-    options=_options("mremap"),
-    events=EVENTS,
-    iterations=ITERATIONS,
-    repeat=REPEAT,
-)
+@_planted(options=_options("mremap"), iterations=ITERATIONS)
 def found_then_moved(r: Script) -> None:
     """mremap takes what a fault is about elsewhere, and its VMA away."""
     _overtaken(r)
 
 
-@race(
-    workload="touch",
-    options=f"op={OPS['neighbour']}",
-    events=EVENTS,
-    iterations=MANY,
-    repeat=REPEAT,
-)
+@_planted(options=f"op={OPS['neighbour']}", iterations=MANY)
 def found_then_split(r: Script) -> None:
     """mprotect of the pages behind splits the VMA that a fault has found."""
     mapper = r.thread("mapper")
