@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shootdown.model.mmap_writers import Writers, holders
+from shootdown.model.running import Running
 from shootdown.trace.text import parse
 
 MM = 0xAA0000
@@ -60,7 +61,7 @@ def test_nobody_can_tell_from_the_first_value_to_the_first_change() -> None:
 def test_holders_are_tasks_or_else_cpus() -> None:
     text = "3 BARRIER\n3 PROBE id=TASK_SWITCH a=0x100\n3 BARRIER\n"
     events = parse(text)
-    assert holders(events, events) == [3, 0x100, 0x100]
+    assert holders(Running(events), events) == [3, 0x100, 0x100]
 
 
 def test_a_task_holds_it_wherever_it_runs() -> None:

@@ -203,7 +203,7 @@ def thinned(text: str, functions: tuple[int, ...] = (), wanted: str = "") -> lis
         chosen = events["kind"] == parse(wanted)["kind"][0]
     thin = Thin(arch.get("arm64"), 14, functions)
     thin.begin(whole(events))
-    return np.flatnonzero(chosen & ~thin(events, chosen.copy())).tolist()
+    return np.flatnonzero(chosen & ~thin(0, events, chosen.copy())).tolist()
 
 
 def test_all_filters_together():
@@ -233,4 +233,4 @@ def test_calls_of_other_stack_sizes():
     for log2, left in ((14, 3), (15, 1)):
         thin = Thin(arch.get("arm64"), log2)
         thin.begin(whole(events))
-        assert np.count_nonzero(thin(events, np.ones(3, np.bool_))) == left
+        assert np.count_nonzero(thin(0, events, np.ones(3, np.bool_))) == left

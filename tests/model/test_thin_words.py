@@ -1,6 +1,7 @@
 import numpy as np
 
 from shootdown import arch
+from shootdown.model.stream import whole
 from shootdown.model.thin import Thin
 from shootdown.trace.functions import Function
 from shootdown.trace.text import parse
@@ -13,7 +14,9 @@ def left_out(text: str) -> list[int]:
     """Places of the lines that are left out, where tlb_gather_mmu is heard of."""
     events = parse(text)
     wanted = np.ones(len(events), np.bool_)
-    kept = Thin(arch.get("x86_64"), 14, [Function.tlb_gather_mmu])(events, wanted)
+    thin = Thin(arch.get("x86_64"), 14, [Function.tlb_gather_mmu])
+    thin.begin(whole(events))
+    kept = thin(0, events, wanted)
     return np.flatnonzero(~kept).tolist()
 
 

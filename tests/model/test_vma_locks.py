@@ -90,8 +90,7 @@ vma_end_write_all()): one change for each time mmap_lock was held to write, at i
 
 def test_an_integer_for_a_sequence() -> None:
     assert [event for event, _ in told(INTEGER)] == ["write_lock", "mm_seq", "write_lock"]
-    judged = stores(text.parse(INTEGER)).values()
-    assert [store.vma_locked for store in judged] == [True, False, True]
+    assert stores(text.parse(INTEGER)).vma_locked.tolist() == [True, False, True]
 
 
 def test_all_that_is_known_of_a_change() -> None:

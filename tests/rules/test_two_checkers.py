@@ -47,6 +47,10 @@ PAGES = integers(0, 7)
 FRAMES = integers(0, 3)
 TASKS = integers(0, 3)
 FUNCTIONS = integers(1, 4)
+GATHERS = sampled_from(("flushed", "forgotten", "empty"))
+VMA_WORDS = sampled_from(
+    ("VMA_START", "VMA_END", "VMA_MM", "VMA_FLAGS", "VMA_LOCK_SEQ", "VMA_PAGE_PROT")
+)
 STACK = 0xFFFFC90000000000
 VMA_STRUCT = 0xFFFF888000660000
 VA, TABLE, ROOTS = 0x400000, 0x13000, (0x10000, 0x20000)
@@ -158,10 +162,10 @@ class Guest(RuleBasedStateMachine):
         self.say(cpu, f"ENTER id={function} a={sp:#x}")
         self.say(cpu, f"EXIT id={function} a={sp:#x}")
 
-    @rule(cpu=CPUS, step=sampled_from((0x100, -0x100, 1, -1, 2, -2)), place=integers(0, 2))
+    @rule(cpu=CPUS, step=sampled_from((0x100, -0x100, 1, -1, 2, -2, 0xFF)), place=integers(0, 2))
     def locks(self, cpu, step, place):
         new = self.lock + step
-        if new < 0 or (step == 1 and self.lock & ~2) or (step == -1 and not self.lock & 1):
+        if new < 0 or (step == 1 and self.lock & ~2) or (step in (-1, 0xFF) and not self.lock & 1):
             return
         if (step == 2 and self.lock & 2) or (step == -2 and not self.lock & 2):
             return
@@ -172,18 +176,21 @@ class Guest(RuleBasedStateMachine):
         )
         self.lock = new
 
-    @rule(cpu=CPUS, page=PAGES, before=booleans(), inside=booleans(), flushed=booleans())
-    def gather(self, cpu, page, before, inside, flushed):
+    @rule(cpu=CPUS, page=PAGES, before=booleans(), inside=booleans(), what=GATHERS)
+    def gather(self, cpu, page, before, inside, what):
         """A gather (struct mmu_gather) that may forget its flush, in a hold of mmap_lock or not."""
         tlb = STACK + 0x8000 * self.running[cpu] + 0x2F00
         self.reader(cpu, before)
         self.say(cpu, f"ENTER id=tlb_gather_mmu a={tlb - 0x100:#x} b={tlb:#x} c={self.mm:#x}")
         self.say(cpu, f"EXIT id=tlb_gather_mmu a={tlb - 0x100:#x}")
         self.reader(cpu, inside)
-        self.store(cpu, page, 0, False, False)
+        self.say(cpu, f"ENTER id=change_protection a={tlb - 0x200:#x}")
+        if what != "empty":
+            self.store(cpu, page, 0, False, False)
+        self.say(cpu, f"EXIT id=change_protection a={tlb - 0x200:#x}")
         self.reader(cpu, inside, leaves=True)
         self.say(cpu, f"ENTER id=tlb_finish_mmu a={tlb - 0x100:#x} b={tlb:#x}")
-        if flushed:
+        if what == "flushed":
             self.simple_flush(cpu, page)
         self.say(cpu, f"EXIT id=tlb_finish_mmu a={tlb - 0x100:#x}")
         self.reader(cpu, before, leaves=True)
@@ -214,6 +221,19 @@ class Guest(RuleBasedStateMachine):
     @rule(cpu=CPUS, old=integers(0, 2), new=integers(0, 2))
     def vma_count(self, cpu, old, new):
         self.say(cpu, f"WATCH id=VMA_REFCNT a=0x660080 b={old} c={new} d={VMA_STRUCT:#x} size=4")
+
+    @rule(cpu=CPUS, word=VMA_WORDS, first=booleans(), value=PAGES, vma=integers(0, 1))
+    def vma_word(self, cpu, word, first, value, vma):
+        kind, number = "WATCH_INIT" if first else "WATCH", VA + 4096 * value
+        number = self.mm if word == "VMA_MM" else 1 << 10 if word == "VMA_FLAGS" else number
+        where = VMA_STRUCT + 0x100 * vma
+        self.say(cpu, f"{kind} id={word} a={where:#x} c={number:#x} d={where:#x}")
+
+    @rule(cpu=CPUS, vma=integers(0, 1))
+    def free_vma(self, cpu, vma):
+        sp = STACK + 0x8000 * self.running[cpu] + 0x2D00
+        self.say(cpu, f"ENTER id=vm_area_free a={sp:#x} b={VMA_STRUCT + 0x100 * vma:#x}")
+        self.say(cpu, f"EXIT id=vm_area_free a={sp:#x}")
 
     @rule(cpu=CPUS, root=integers(0, 1), asid=integers(1, 2))
     def load(self, cpu, root, asid):

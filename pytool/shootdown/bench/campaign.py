@@ -44,7 +44,7 @@ class Cell:
     def words(self, iterations: int, seconds: int) -> list[str]:
         """The arguments of ``shootdown`` that run it."""
         words = ["run", "--kernel", self.kernel, "--arch", self.arch, "--events", "all"]
-        # A trace of all groups is checked when it is complete; the guest has the machine until then.
+        # Until the trace is complete, and checked, the guest has the machine to itself.
         words += ["--mem", str(_MEM), "--no-check-live"]
         if self.what.startswith(stress_ng.PACKAGE):
             return [*words, "--load", self.what, "--seconds", str(seconds)]

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
 
@@ -44,10 +45,10 @@ def calls(events: Events, functions: Iterable[int] = ()) -> npt.NDArray[np.void]
     ``functions`` are those wanted (``trace.functions.Function``), none means all.
     """
     kinds = (Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT)
-    wanted = np.isin(events["kind"], kinds)
+    wanted = any_of(events["kind"], kinds)
     numbers = list(functions)
     if numbers:
-        wanted &= np.isin(events["id"], numbers)
+        wanted &= any_of(events["id"], numbers)
     mine = events[wanted]
     begins = np.flatnonzero(mine["kind"] == Kind.ENTER)
     found = np.zeros(len(begins), DTYPE)

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
@@ -161,7 +162,7 @@ class Timeline:
     def _follow(self, events: Events) -> None:
         kinds = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
         switches = (events["kind"] == Kind.PROBE_MORE) & (events["id"] == Probe.TASK_SWITCH)
-        kept = events[np.isin(events["kind"], kinds) | switches]
+        kept = events[any_of(events["kind"], kinds) | switches]
         calls = CallStacks(stack_log2(events))
         seqs: dict[int, list[int]] = {}
         numbers: dict[int, list[int]] = {}

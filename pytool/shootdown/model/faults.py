@@ -22,6 +22,7 @@ from shootdown.arch.arm64 import fault as arm64
 from shootdown.arch.base import Access
 from shootdown.arch.x86_64 import fault as x86_64
 from shootdown.model.running import Running
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
@@ -111,7 +112,7 @@ class Faults:
 
 def faults(events: Events) -> Faults:
     """Every fault; ``events``: in the order of ``seq``, at least probes, ENTER and EXIT."""
-    call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], _CALLS)
+    call = any_of(events["kind"], (Kind.ENTER, Kind.EXIT)) & any_of(events["id"], _CALLS)
     probe = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.FAULT)
     kept = events[call | probe]
     inlined = not np.any(kept["id"][kept["kind"] == Kind.ENTER] == Function.do_user_addr_fault)

@@ -7,6 +7,7 @@ from typing import Final
 
 from shootdown.model.faults import Faults, faults
 from shootdown.model.vmas import Lives, Step, steps
+from shootdown.trace.columns import with_columns
 from shootdown.trace.types import Events
 
 
@@ -14,7 +15,7 @@ class History:
     """What ``Listener.begun`` is told of. Each derivation is made once, for whoever asks first."""
 
     def __init__(self, events: Events) -> None:
-        self.events: Final = events
+        self.events: Final = with_columns(events)
         """In the order of ``seq``; of the kinds that listeners ask for (``Listener.history``)."""
 
     @cached_property

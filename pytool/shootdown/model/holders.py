@@ -18,6 +18,7 @@ from shootdown.model import locks, ptl, vma_locks, vmas
 from shootdown.model.locks import Move
 from shootdown.model.running import Running
 from shootdown.model.tasks import text
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
@@ -73,17 +74,17 @@ class Moment:
 
 def wanted(part: Events, moments: list[Moment]) -> npt.NDArray[np.bool_]:
     """Which events of a piece ``Holders`` needs for these moments."""
-    watch = np.isin(part["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    watch = any_of(part["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     mms = np.array([moment.mm for moment in moments], np.uint64)
     tables = np.array([moment.table for moment in moments], np.uint64)
-    found = np.isin(part["id"], _VMA_WORDS)
-    found |= np.isin(part["id"], _MM_WORDS) & np.isin(part["d"], mms)
+    found = any_of(part["id"], _VMA_WORDS)
+    found |= any_of(part["id"], _MM_WORDS) & np.isin(part["d"], mms)
     found |= (part["id"] == Watch.PTL) & np.isin(part["d"], tables)
-    probe = np.isin(part["kind"], (Kind.PROBE, Kind.PROBE_MORE))
+    probe = any_of(part["kind"], (Kind.PROBE, Kind.PROBE_MORE))
     names = (part["kind"] == Kind.MARK) & (part["id"] == Mark.THREAD)
-    life = np.isin(part["kind"], (Kind.ENTER, Kind.EXIT))
-    life &= np.isin(part["id"], vmas.LIFE)
-    gone = np.isin(part["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET)) & np.isin(part["b"], tables)
+    life = any_of(part["kind"], (Kind.ENTER, Kind.EXIT))
+    life &= any_of(part["id"], vmas.LIFE)
+    gone = any_of(part["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET)) & np.isin(part["b"], tables)
     last = np.uint64(max(moment.seq for moment in moments))
     found = (watch & found) | (probe & (part["id"] == Probe.TASK_SWITCH)) | names | life | gone
     mask: npt.NDArray[np.bool_] = found & (part["seq"] <= last)
@@ -124,7 +125,7 @@ class _Names:
         """By task and its number, what it called itself."""
         on: dict[int, tuple[int, int]] = {}
         columns = ("kind", "id", "cpu", "a", "b")
-        kept = events[np.isin(events["kind"], _NAMING)]
+        kept = events[any_of(events["kind"], _NAMING)]
         for kind, id, cpu, a, b in zip(*(kept[x].tolist() for x in columns), strict=True):
             if kind == Kind.PROBE and id == Probe.TASK_SWITCH:
                 on[cpu] = a, b

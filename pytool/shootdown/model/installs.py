@@ -10,7 +10,7 @@ number its CPU drew before.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from shootdown.model.faults import Attempt
 from shootdown.model.history import History
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -57,57 +58,58 @@ def within(history: History) -> dict[int, Attempt]:
     return found
 
 
-class _Locked(NamedTuple):
-    seq: int
-    value: int
-    holder: int
-
-
-class _Ended(NamedTuple):
-    seq: int
-    value: int
-    before: int
-    """Number that the CPU drew before."""
-
-
 class Vmas:
     """Every VMA of a trace at every moment."""
 
     def __init__(self, history: History) -> None:
         """``history``: of ``KINDS`` at least."""
-        events = history.events[np.isin(history.events["kind"], KINDS)]
+        events = history.events
         self.at: Final = history.lives.at
         """What a VMA was at a moment; see ``vmas.Lives.at``."""
-        watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-        locks = events[watch & (events["id"] == Watch.VMA_LOCK_SEQ)]
-        rows = zip(locks[["seq", "d", "c"]].tolist(), holders(events, locks), strict=True)
-        self._locks: Final[dict[int, list[_Locked]]] = {}
-        for (seq, base, value), holder in rows:
-            self._locks.setdefault(base, []).append(_Locked(seq, value, holder))
-        at = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))
-        ends = events[at]
-        before = _previous(events)[at].tolist()
-        self._ends: Final[dict[int, list[_Ended]]] = {}
-        for (seq, mm, value), last in zip(ends[["seq", "d", "c"]].tolist(), before, strict=True):
-            self._ends.setdefault(mm, []).append(_Ended(seq, value, last))
+        watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+        locks = np.flatnonzero(watch & (events["id"] == Watch.VMA_LOCK_SEQ))
+        ends = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))
+        self._locks: Final = _Words(events[locks])
+        self._ends: Final = _Words(events[ends])
+        self._running: Final = Running(events)
+        self._before: Final = _previous(events)[ends]
+        """For every end the number that its CPU drew before."""
 
     def writer(self, base: int, mm: int, seq: int) -> int:
         """Who (of ``holders``) has the VMA locked to write at ``seq`` for sure; 0 for nobody."""
-        locks, ends = self._locks.get(base, []), self._ends.get(mm, [])
-        mine = bisect_right(locks, seq, key=lambda lock: lock.seq)
-        at = bisect_right(ends, seq, key=lambda end: end.seq)
-        if not mine or not at:
+        mine, _ = self._locks.around(base, seq)
+        last, further = self._ends.around(mm, seq)
+        if mine is None or last is None:
             return 0
-        lock = locks[mine - 1]
-        over = at < len(ends) and ends[at].before < seq
-        same = (lock.value ^ ends[at - 1].value) & _SEQUENCE == 0
-        return lock.holder if same and not over else 0
+        lock, end = self._locks.records[mine : mine + 1], self._ends.records[last]
+        over = further is not None and self._before[further] < seq
+        same = (int(lock["c"][0]) ^ int(end["c"])) & _SEQUENCE == 0
+        return holders(self._running, lock)[0] if same and not over else 0
+
+
+class _Words:
+    """Changes of one kind of word in all the structures that have it."""
+
+    def __init__(self, records: Events) -> None:
+        self.records: Final = records
+        self._order: Final = np.argsort(records["d"], kind="stable")
+        self._of: Final = records["d"][self._order]
+        self._seq: Final = records["seq"][self._order]
+
+    def around(self, base: int, seq: int) -> tuple[int | None, int | None]:
+        """In the structure at a VA, places of the last change up to ``seq`` and of the next."""
+        first = int(self._of.searchsorted(np.uint64(base)))
+        end = int(self._of.searchsorted(np.uint64(base), side="right"))
+        at = first + int(self._seq[first:end].searchsorted(np.uint64(seq), side="right"))
+        last = int(self._order[at - 1]) if at > first else None
+        return last, int(self._order[at]) if at < end else None
 
 
 def _previous(events: Events) -> npt.NDArray[np.uint64]:
-    """For every event the number of the same vCPU's event before it, 0 for the first."""
+    """For every event the number of the same vCPU's event of ``KINDS`` before it, 0 for none."""
     found = np.zeros(len(events), np.uint64)
-    for cpu in np.unique(events["cpu"]):
-        at = np.flatnonzero(events["cpu"] == cpu)
-        found[at[1:]] = events["seq"][at[:-1]]
+    ours, cpus, seq = any_of(events["kind"], KINDS), events["cpu"], events["seq"]
+    for cpu in np.unique(cpus):
+        at = np.flatnonzero(ours & (cpus == cpu))
+        found[at[1:]] = seq[at[:-1]]
     return found

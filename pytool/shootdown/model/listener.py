@@ -30,6 +30,15 @@ class Listener:
         """Whether it has any use for what it hears."""
         return True
 
+    @property
+    def demanded(self) -> Collection[int]:
+        """Numbers of events that it must hear of, known once ``begun`` was told.
+
+        Of changes of a VMA's words, a check may leave out those that nobody demands, where the
+        rule ``flush-deadline`` has no use for them.
+        """
+        return ()
+
     history: ClassVar[tuple[Kind, ...]] = tuple(Kind)
     """Kinds of events that ``begun`` is to tell of; the fewer, the less memory a check takes."""
 

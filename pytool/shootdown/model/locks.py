@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.model.chain import Step, chain
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -106,7 +107,7 @@ class Locks:
 
 def transitions(events: Events, watch: Watch = Watch.MMAP_LOCK) -> Locks:
     """Decode every mmap_lock in a trace, or the rwsems that another watch follows."""
-    kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    kinds = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     mine = events[kinds & (events["id"] == watch)]
     histories: list[list[Step]] = []
     breaks = 0

@@ -68,7 +68,9 @@ class Machine(Speaker):
         self._thin: Thin | None = None
         self.phase = ""
         """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
-        self._phases: list[str] = []
+        self.phases: list[tuple[int, str]] = [(0, "")]
+        """Every phase that has been, by the number of the event it began with."""
+        self._open_phases: list[str] = []
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
@@ -128,6 +130,12 @@ class Machine(Speaker):
         self._loud = functions
         self.pages = pages
         self.calls.stack_bytes = 1 << stack_log2
+
+    def tell_begun(self, events: Events) -> None:
+        """Tell listeners of all the events to come; after ``begin``."""
+        super().tell_begun(events)
+        if self._thin:
+            self._thin.demand(self.demanded)
 
     def feed(self, window: stream.Window) -> None:
         """Take in the next piece of the trace."""
@@ -371,10 +379,13 @@ class Machine(Speaker):
         self.tasks.mark(event)
         name = text(event.a, event.b)
         if event.id == Mark.BEGIN:
-            self._phases.append(name)
-        elif event.id == Mark.END and name in self._phases:
-            del self._phases[self._phases.index(name) :]
-        self.phase = self._phases[0] if self._phases else ""
+            self._open_phases.append(name)
+        elif event.id == Mark.END and name in self._open_phases:
+            del self._open_phases[self._open_phases.index(name) :]
+        phase = self._open_phases[0] if self._open_phases else ""
+        if phase != self.phase:
+            self.phase = phase
+            self.phases.append((event.seq, phase))
 
     def _freed(self, event: Event) -> None:
         self._tell("freed", event)

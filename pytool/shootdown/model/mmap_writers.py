@@ -31,7 +31,7 @@ class Writers:
         inits = mine[(mine["kind"] == Kind.WATCH_INIT) & (mine["c"] & np.uint64(WRITER) != 0)]
         self._unseen: Final = _first_changes(inits, writer)
         self._holds: Final[dict[tuple[int, int], tuple[list[int], list[bool]]]] = {}
-        who = holders(events, writer)
+        who = holders(Running(events), writer)
         rows = zip(writer[["seq", "d", "c"]].tolist(), who, strict=True)
         for (seq, lock, new), holder in rows:
             seqs, taken = self._holds.setdefault((lock, holder), ([], []))
@@ -52,10 +52,34 @@ class Writers:
             return taken[at - 1]
         return bool(taken) and not taken[0]  # taken before it was watched
 
+    def held_many(
+        self, mm: npt.NDArray[np.uint64], holder: list[int], seq: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.bool_]:
+        """``held`` of many at once."""
+        found = np.zeros(len(seq), np.bool_)
+        who = np.array(holder, np.uint64)
+        order = np.lexsort((who, mm))
+        changes = (np.diff(mm[order]) != 0) | (np.diff(who[order]) != 0)
+        for mine in np.split(order, np.flatnonzero(changes) + 1):
+            if len(mine):
+                one = int(mm[mine[0]]), int(who[mine[0]])
+                found[mine] = self._held_by(*one, seq[mine])
+        return found
 
-def holders(events: Events, mine: Events) -> list[int]:
+    def _held_by(self, mm: int, holder: int, seq: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        seqs, taken = self._holds.get((mm, holder), ([], []))
+        states = np.array([bool(taken) and not taken[0], *taken], np.bool_)
+        found: npt.NDArray[np.bool_] = states[
+            np.searchsorted(np.array(seqs, np.uint64), seq, side="right")
+        ]
+        for begin, end in self._unseen.get(mm, ()):
+            found |= (seq > np.uint64(begin)) & (seq < np.uint64(end))
+        return found
+
+
+def holders(running: Running, mine: Events) -> list[int]:
     """Who made each of ``mine``: VA of the task_struct; before the CPU's first switch the CPU."""
-    tasks = Running(events).tasks(mine["cpu"], mine["seq"])
+    tasks = running.of(mine)
     found: npt.NDArray[np.uint64] = np.where(tasks == 0, mine["cpu"].astype(np.uint64), tasks)
     listed: list[int] = found.tolist()
     return listed

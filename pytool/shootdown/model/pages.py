@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
 from shootdown.model.pagetables import PAGE_SIZE, span_of
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Use
 from shootdown.trace.types import Events
 
@@ -48,7 +49,7 @@ _KINDS: Final = (Kind.PAGE_FREED, Kind.PAGE_ALLOCATED)
 
 def read(events: Events) -> Lives:
     """Every free of a frame that was in use, in the order of ``freed``."""
-    rows = _frames(events[np.isin(events["kind"], _KINDS)])
+    rows = _frames(events[any_of(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
     frees = np.flatnonzero(rows["kind"] == Kind.PAGE_FREED)
     after = np.minimum(frees + 1, max(len(rows) - 1, 0))
@@ -74,7 +75,7 @@ def unpaired(events: Events, mmu: Mmu) -> list[int]:
     the kernel boots, mm/debug_vm_pgtable.c maps all memory around its text. None in a trace in
     which every free was seen, and every allocation of a frame that is freed again.
     """
-    rows = _frames(events[np.isin(events["kind"], _KINDS)])
+    rows = _frames(events[any_of(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
     freed = rows["kind"] == Kind.PAGE_FREED
     after_free = np.zeros(len(rows), np.bool_)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from shootdown.arch.base import Mmu
 from shootdown.model.smallroots import SmallRoots, slots_of
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events, Slots
 
@@ -95,9 +96,9 @@ class Shadow:
         which tables exist, all writes are taken in as one array.
         """
         self._registers(events)
-        relevant = events[np.isin(events["kind"], _CONTENT + _STRUCTURE)]
+        relevant = events[any_of(events["kind"], _CONTENT + _STRUCTURE)]
         start = 0
-        for cut in np.flatnonzero(np.isin(relevant["kind"], _STRUCTURE)).tolist():
+        for cut in np.flatnonzero(any_of(relevant["kind"], _STRUCTURE)).tolist():
             self._write(relevant[start:cut])
             self._restructure(relevant[cut])
             start = cut + 1

@@ -16,8 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from shootdown.model.gup_records import (
     ADDS,
     ALL,
@@ -36,6 +34,7 @@ from shootdown.model.gup_records import (
 )
 from shootdown.model.known import Known
 from shootdown.model.running import Running
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
@@ -43,8 +42,8 @@ from shootdown.trace.types import Events
 
 def gup(events: Events, known: Known) -> Gup:
     """All of GUP; ``events``: in the order of ``seq``, at least probes and kinds of calls."""
-    kinds = np.isin(events["kind"], (Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT))
-    kept = events[kinds & np.isin(events["id"], ALL)]
+    kinds = any_of(events["kind"], (Kind.ENTER, Kind.ENTER_MORE, Kind.EXIT))
+    kept = events[kinds & any_of(events["id"], ALL)]
     reader = _Reader(known)
     tasks = Running(events).of(kept).tolist()
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d", "flags")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.model.running import Running
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Flag, Kind, Watch
 from shootdown.trace.types import Events
 
@@ -132,8 +133,8 @@ def _key(lock: npt.NDArray[np.uint64], cpu: npt.NDArray[np.uint8]) -> npt.NDArra
 
 def read(events: Events) -> Ptl:
     """The holds of every page-table lock in a trace."""
-    kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-    mine = events[kinds & np.isin(events["id"], WORDS)]
+    kinds = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    mine = events[kinds & any_of(events["id"], WORDS)]
     # A plain store may say that it found what it left, when it overtook the telling of another's.
     plain = (mine["flags"] & Flag.ATOMIC) == 0
     changes = mine[(mine["kind"] == Kind.WATCH) & (plain | (mine["b"] != mine["c"]))]
@@ -188,7 +189,7 @@ def _unlinked(events: Events, holds: Holds) -> int:
     (mm/khugepaged.c) unlink a table that they hold the lock of.
     """
     open_ones = np.flatnonzero(holds["release"] == NEVER)
-    gone = events[np.isin(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
+    gone = events[any_of(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
     last: dict[tuple[int, int], int] = {}
     for row in holds[["lock", "cpu", "acquire"]].tolist():
         key = (row[0], row[1])
@@ -214,7 +215,7 @@ def _held_before(events: Events, mine: Events, lone: Events) -> npt.NDArray[np.b
     """
     inits = mine[mine["kind"] == Kind.WATCH_INIT]
     found: npt.NDArray[np.bool_] = np.isin(lone["a"], inits["a"][inits["c"] != 0])
-    gone = events[np.isin(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
+    gone = events[any_of(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
     for at in np.flatnonzero(~found).tolist():
         release = lone[at]
         watched = inits["seq"][(inits["a"] == release["a"]) & (inits["seq"] < release["seq"])]

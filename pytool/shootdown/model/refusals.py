@@ -20,6 +20,7 @@ from shootdown.model.faults import Fault
 from shootdown.model.history import History
 from shootdown.model.locks import WRITER
 from shootdown.model.mmap_writers import holders
+from shootdown.model.running import Running
 from shootdown.model.vmas import Step
 from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -57,7 +58,7 @@ def refusals(history: History) -> list[Refusal]:
     switches = _switches(events)
     returns = events[events["kind"] == Kind.RET_USER]
     by_task: dict[int, list[int]] = {}
-    for seq, task in zip(returns["seq"].tolist(), holders(events, returns), strict=True):
+    for seq, task in zip(returns["seq"].tolist(), holders(Running(events), returns), strict=True):
         by_task.setdefault(task, []).append(seq)
     found: list[Refusal] = []
     for fault in history.faults.faults:
@@ -117,7 +118,7 @@ class _Sweep:
         stored = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)
         mine = events[stored]
         mine = mine[(mine["b"] ^ mine["c"]) & np.uint64(WRITER) != 0]
-        rows = zip(mine[["seq", "d", "c"]].tolist(), holders(events, mine), strict=True)
+        rows = zip(mine[["seq", "d", "c"]].tolist(), holders(Running(events), mine), strict=True)
         for (seq, mm, new), holder in rows:
             do = self._taken if new & WRITER else self._given
             yield seq, partial(do, mm, holder)

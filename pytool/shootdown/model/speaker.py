@@ -33,6 +33,11 @@ class Speaker:
         """Functions whose calls an armed listener wants to hear of."""
         return frozenset(int(f) for x in self._listeners if x.armed for f in x.functions)
 
+    @property
+    def demanded(self) -> frozenset[int]:
+        """Numbers of events that an armed listener has to hear of."""
+        return frozenset(n for x in self._listeners if x.armed for n in x.demanded)
+
     def tell_begun(self, events: Events) -> None:
         """Tell listeners of all the events to come, of ``history`` at least."""
         self._tell("begun", History(events))

@@ -9,6 +9,7 @@ import numpy as np
 
 from shootdown.model.callstack import CallStacks, Stack
 from shootdown.model.stream import Event, Window
+from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Probe
 
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
@@ -72,6 +73,6 @@ def _rows(window: Window) -> list[tuple[int, ...]]:
     rows: list[tuple[int, ...]] = []
     for part in window.parts.values():
         switches = (part["kind"] == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
-        chosen = part[np.isin(part["kind"], _KINDS) | switches]
+        chosen = part[any_of(part["kind"], _KINDS) | switches]
         rows += chosen[_COLUMNS].tolist()
     return sorted(rows, reverse=True)

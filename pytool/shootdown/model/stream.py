@@ -50,7 +50,7 @@ class Thin(Protocol):
         """A piece of the trace is about to be thinned."""
         ...
 
-    def __call__(self, part: Fields, wanted: Mask) -> Mask:
+    def __call__(self, cpu: int, part: Fields, wanted: Mask) -> Mask:
         """What is left of one vCPU's events, which the mask has chosen."""
         ...
 
@@ -141,14 +141,14 @@ class Selection:
         if self._thin:
             self._thin.begin(window)
         for cpu, part in window.columns.items():
-            at = np.flatnonzero(self._wanted(part))
+            at = np.flatnonzero(self._wanted(cpu, part))
             rows.append(window.parts[cpu][at])
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
         if not rows:
             return iter(())
         return _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
 
-    def _wanted(self, part: Fields) -> Mask:
+    def _wanted(self, cpu: int, part: Fields) -> Mask:
         kind = part["kind"]
         wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
         for field, kinds_with in _VA:
@@ -158,7 +158,7 @@ class Selection:
         wanted[at[~self._words[part["id"][at]]]] = False
         at = np.flatnonzero(kind == Kind.OBS)
         wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
-        return self._thin(part, wanted) if self._thin else wanted
+        return self._thin(cpu, part, wanted) if self._thin else wanted
 
 
 def _any_of(kind: npt.NDArray[np.uint16], wanted: Iterable[int]) -> Mask:

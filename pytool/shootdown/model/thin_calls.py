@@ -60,7 +60,7 @@ def quiet_calls(part: Fields, wanted: Mask, shift: np.uint64, loud: Mask) -> Mas
     kind, function, sp = kinds[at], part["id"][at], part["a"][at]
     stays = loud[at]
     for _ in range(_ROUNDS):
-        keep = _without_quiet(kind, function, sp, shift) | stays
+        keep = _without_quiet(kind, function, sp, shift, stays)
         if keep.all():
             break
         at, kind, function, sp = at[keep], kind[keep], function[keep], sp[keep]
@@ -70,9 +70,11 @@ def quiet_calls(part: Fields, wanted: Mask, shift: np.uint64, loud: Mask) -> Mas
     return quiet
 
 
-def _without_quiet(kind: _Short, function: _Short, sp: _Words, shift: np.uint64) -> Mask:
+def _without_quiet(
+    kind: _Short, function: _Short, sp: _Words, shift: np.uint64, stays: Mask
+) -> Mask:
     keep = np.ones(len(kind), np.bool_)
-    pair = (kind[:-1] == Kind.ENTER) & (kind[1:] == Kind.EXIT)
+    pair = (kind[:-1] == Kind.ENTER) & (kind[1:] == Kind.EXIT) & ~(stays[:-1] | stays[1:])
     pair &= (function[:-1] == function[1:]) & (sp[:-1] == sp[1:])
     first = np.flatnonzero(pair)
     quiet = first[_ended_behind(kind, sp, shift, first) | _ends_nothing(kind, sp, shift, first)]

@@ -12,14 +12,18 @@ never begin or end at 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from shootdown.model.mmap_writers import Writers, holders
+from shootdown.model.running import Running
 from shootdown.model.vma_locks import EXCLUDE
 from shootdown.model.vmas import FIELDS
+from shootdown.trace.columns import Columns, any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Flag, Kind, Watch
 from shootdown.trace.types import Events
@@ -28,16 +32,24 @@ JUDGED: Final = (
     *(Watch.VMA_START, Watch.VMA_END, Watch.VMA_FLAGS, Watch.VMA_PAGE_PROT),
     Watch.MM_TREE,
 )
-_LOCK: Final = (Watch.VMA_LOCK_SEQ, Watch.VMA_DETACHED, Watch.VMA_REFCNT, Watch.MM_LOCK_SEQ)
+_OF_VMAS: Final = (*FIELDS, Watch.VMA_LOCK_SEQ, Watch.VMA_DETACHED, Watch.VMA_REFCNT)
+_OF_MMS: Final = (Watch.MM_LOCK_SEQ, Watch.MM_TREE)
 _BIRTHS: Final = (Function.vm_area_alloc, Function.vm_area_dup)
 _DEATHS: Final = (Function.vm_area_free, Function["__vm_area_free"])
-_SEQUENCE: Final = (1 << 32) - 1
+_COUNT: Final = np.uint64(~EXCLUDE & (1 << 64) - 1)
+_SEQUENCE: Final = np.uint64((1 << 32) - 1)
 """Sequence numbers are of 32 bits."""
+_UNKNOWN: Final = -1
+
+Mask = npt.NDArray[np.bool_]
+_At = npt.NDArray[np.intp]
+_Words = npt.NDArray[np.uint64]
 
 
 class Store(NamedTuple):
     """One store to a VMA in a tree, or to the root of the tree."""
 
+    seq: int
     word: Watch
     mm: int
     start: int
@@ -50,105 +62,138 @@ class Store(NamedTuple):
     """Whether it only set flags, atomically."""
 
 
-@dataclass(slots=True)
-class _Vma:
-    mm: int = 0
-    start: int = 0
-    inside: bool = False
-    """Whether it is in the tree, as far as known."""
-    dead: bool = False
-    lock_seq: int | None = None
+@dataclass(frozen=True)
+class Stores:
+    """Many of them, in the order of ``seq``, field by field."""
+
+    seq: _Words
+    word: npt.NDArray[np.uint16]
+    mm: _Words
+    start: _Words
+    mmap_locked: Mask
+    vma_locked: npt.NDArray[np.int8]
+    """-1 where no word tells."""
+    atomic_set: Mask
+
+    def of(self, which: Mask) -> Iterator[Store]:
+        """The chosen ones."""
+        columns = [getattr(self, name)[which].tolist() for name in Store._fields]
+        for seq, word, mm, start, mmap_locked, known, atomic_set in zip(*columns, strict=True):
+            locked = None if known == _UNKNOWN else bool(known)
+            yield Store(seq, Watch(word), mm, start, mmap_locked, locked, atomic_set)
 
 
-class _Record(NamedTuple):
-    seq: int
-    kind: int
-    id: int
-    b: int
-    c: int
-    d: int
-    flags: int
+def stores(events: Events) -> Stores:
+    """Every such store of a trace. ``events``: of all kinds, by ``seq``."""
+    kind, function = np.ascontiguousarray(events["kind"]), np.ascontiguousarray(events["id"])
+    watch = any_of(kind, (Kind.WATCH, Kind.WATCH_INIT))
+    words = frozenset(np.unique(function[watch]).tolist())
+    kept = watch & any_of(function, (*_OF_VMAS, *_OF_MMS))
+    kept |= (kind == Kind.EXIT) & any_of(function, _BIRTHS)
+    kept |= (kind == Kind.ENTER) & any_of(function, _DEATHS)
+    rows = events[kept]
+    lives = _Lives(Columns(rows), words)
+    mine = np.sort(np.concatenate([lives.judged, _trees(rows)]))
+    tree = rows["id"][mine] == Watch.MM_TREE
+    mm = np.where(tree, rows["d"][mine], lives.mm[mine])
+    flags = rows["id"][mine] == Watch.VMA_FLAGS
+    flags &= rows["flags"][mine] & Flag.ATOMIC != 0
+    held = Writers(events).held_many(mm, holders(Running(events), rows[mine]), rows["seq"][mine])
+    return Stores(
+        seq=rows["seq"][mine],
+        word=rows["id"][mine],
+        mm=mm,
+        start=np.where(tree, np.uint64(0), lives.start[mine]),
+        mmap_locked=held,
+        vma_locked=np.where(tree, _UNKNOWN, lives.locked(rows, mine)).astype(np.int8),
+        atomic_set=flags & (rows["b"][mine] & ~rows["c"][mine] == 0),
+    )
 
 
-def stores(events: Events) -> dict[int, Store]:
-    """Every such store of a trace by its number. ``events``: of all kinds, by ``seq``."""
-    watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-    words = frozenset(np.unique(events["id"][watch]).tolist())
-    watch &= np.isin(events["id"], (*FIELDS, *_LOCK, Watch.MM_TREE))
-    born = (events["kind"] == Kind.EXIT) & np.isin(events["id"], _BIRTHS)
-    died = (events["kind"] == Kind.ENTER) & np.isin(events["id"], _DEATHS)
-    kept = events[watch | born | died]
-    columns = [kept[name].tolist() for name in _Record._fields]
-    reader = _Reader(Writers(events), words)
-    for row, holder in zip(zip(*columns, strict=True), holders(events, kept), strict=True):
-        reader.tell(_Record._make(row), holder)
-    return reader.found
+def _trees(rows: Events) -> _At:
+    found = (rows["kind"] == Kind.WATCH) & (rows["id"] == Watch.MM_TREE)
+    return np.flatnonzero(found)
 
 
-class _Reader:
-    def __init__(self, writers: Writers, words: frozenset[int]) -> None:
+class _Lives:
+    """What each VMA was before each of ``rows``, by place among them."""
+
+    def __init__(self, rows: Columns, words: frozenset[int]) -> None:
         """``words``: those that the trace has."""
-        self.found: dict[int, Store] = {}
-        self._writers: Final = writers
-        self._counted: Final = Watch.VMA_REFCNT in words
-        self._from_birth: Final = not words & {Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ}
-        self._vmas: dict[int, _Vma] = {}
-        self._mm_seq: dict[int, int] = {}
+        kind, id, value = rows["kind"], rows["id"], rows["c"]
+        birth, death = kind == Kind.EXIT, kind == Kind.ENTER
+        vma = np.where(birth | death, rows["b"], rows["d"])
+        about = np.flatnonzero(birth | death | any_of(id, _OF_VMAS))
+        order = about[np.argsort(vma[about], kind="stable")]
+        birth, death, vma, id, kind = (x[order] for x in (birth, death, vma, id, kind))
+        begins = birth | (np.diff(vma, prepend=vma[:1] + np.uint64(1)) != 0)
+        first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+        self._first = first
+        alive = _latest(death, first) < 0
+        told = alive & ~birth & ~death
+        counted = Watch.VMA_REFCNT in words
+        sets, inside = (_counts if counted else _marks)(id, kind, rows["b"][order], value[order])
+        at = _latest(told & sets, first)
+        from_birth = not words & {Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ}
+        here = np.where(at >= 0, inside[at], birth[first] & from_birth)
+        judged = told & here & (kind == Kind.WATCH) & any_of(id, JUDGED[:-1])
+        self.judged: Final[_At] = order[judged]
+        """The stores to VMAs in a tree."""
+        length = len(rows)
+        self.mm: Final = self._before(told & (id == Watch.VMA_MM), value, order, length)[0]
+        self.start: Final = self._before(told & (id == Watch.VMA_START), value, order, length)[0]
+        self._lock = self._before(told & (id == Watch.VMA_LOCK_SEQ), value, order, length)
 
-    def tell(self, record: _Record, holder: int) -> None:
-        """One record; ``holder`` made it."""
-        if record.kind == Kind.EXIT:
-            self._vmas[record.b] = _Vma(inside=self._from_birth)
-        elif record.kind == Kind.ENTER:
-            self._vmas.setdefault(record.b, _Vma()).dead = True
-        elif record.id == Watch.MM_LOCK_SEQ:
-            self._mm_seq[record.d] = record.c
-        elif record.id != Watch.MM_TREE:
-            self._word(record, holder)
-        elif record.kind == Kind.WATCH:
-            self._judge(record, holder, _Vma(mm=record.d))
+    def _before(self, which: Mask, value: _Words, order: _At, length: int) -> tuple[_Words, Mask]:
+        """For each place the value of the last such record of that VMA, and if there is one."""
+        at = _latest(which, self._first)
+        found, known = np.zeros(length, np.uint64), np.zeros(length, np.bool_)
+        found[order] = np.where(at >= 0, value[order[at]], np.uint64(0))
+        known[order] = at >= 0
+        return found, known
 
-    def _word(self, record: _Record, holder: int) -> None:
-        vma = self._vmas.setdefault(record.d, _Vma())
-        if vma.dead:
-            return
-        if record.kind == Kind.WATCH and vma.inside and record.id in JUDGED:
-            self._judge(record, holder, vma)
-        if record.id == Watch.VMA_MM:
-            vma.mm = record.c
-        elif record.id == Watch.VMA_START:
-            vma.start = record.c
-        elif record.id == Watch.VMA_LOCK_SEQ:
-            vma.lock_seq = record.c
-        self._place(vma, record)
+    def locked(self, rows: Events, mine: _At) -> npt.NDArray[np.int8]:
+        """Whether the VMA of each place was locked to write; -1 where that is not known."""
+        value, known = self._lock
+        sequences = np.flatnonzero(rows["id"] == Watch.MM_LOCK_SEQ)
+        mms, number = np.unique(rows["d"][sequences], return_inverse=True)
+        keys = number.astype(np.int64) * len(rows) + sequences
+        order = np.argsort(keys)
+        place = np.searchsorted(mms, self.mm[mine])
+        there = (place < len(mms)) & known[mine]
+        there[there] = mms[place[there]] == self.mm[mine][there]
+        at = np.searchsorted(keys[order], place.astype(np.int64) * len(rows) + mine) - 1
+        there &= at >= 0
+        there[there] = number[order[at[there]]] == place[there]
+        found = np.full(len(mine), _UNKNOWN, np.int8)
+        now = rows["c"][sequences[order[at[there]]]]
+        found[there] = (value[mine][there] ^ now) & _SEQUENCE == 0
+        return found
 
-    def _place(self, vma: _Vma, record: _Record) -> None:
-        """What the record says about whether the VMA is in the tree."""
-        if record.id == Watch.VMA_REFCNT:
-            # A reader's change that is numbered late is from no 0, and so puts nothing back.
-            if record.c & ~EXCLUDE == 0:
-                vma.inside = False
-            elif record.b & ~EXCLUDE == 0:
-                vma.inside = True
-        elif self._counted or record.kind == Kind.WATCH_INIT:
-            return
-        elif record.id == Watch.VMA_LOCK_SEQ:
-            vma.inside = True
-        elif record.id == Watch.VMA_DETACHED:
-            vma.inside = not record.c
 
-    def _judge(self, record: _Record, holder: int, vma: _Vma) -> None:
-        sequence = self._mm_seq.get(vma.mm)
-        locked = None
-        if vma.lock_seq is not None and sequence is not None:
-            locked = (vma.lock_seq ^ sequence) & _SEQUENCE == 0
-        word = Watch(record.id)
-        flags = word is Watch.VMA_FLAGS and bool(record.flags & Flag.ATOMIC)
-        self.found[record.seq] = Store(
-            word=word,
-            mm=vma.mm,
-            start=vma.start,
-            mmap_locked=self._writers.held(vma.mm, holder, record.seq),
-            vma_locked=locked,
-            atomic_set=flags and record.b & ~record.c == 0,
-        )
+def _latest(which: Mask, first: _At) -> _At:
+    """For each place the last chosen one before it, not before ``first`` of it; -1 for none."""
+    at = np.where(which, np.arange(len(which)), -1)
+    before = np.concatenate([[-1], np.maximum.accumulate(at)[:-1]]).astype(np.intp)[: len(at)]
+    return np.where(before >= first, before, -1)
+
+
+def _counts(
+    id: npt.NDArray[Any], kind: npt.NDArray[Any], old: _Words, new: _Words
+) -> tuple[Mask, Mask]:
+    """Which counts say whether a VMA is in the tree, and what.
+
+    A reader's change that is numbered late is from no 0, and so puts nothing back.
+    """
+    counts = id == Watch.VMA_REFCNT
+    out = new & _COUNT == 0
+    return counts & (out | (old & _COUNT == 0)), ~out
+
+
+def _marks(
+    id: npt.NDArray[Any], kind: npt.NDArray[Any], old: _Words, new: _Words
+) -> tuple[Mask, Mask]:
+    """The same of the words that kernels without such a count have."""
+    locks = id == Watch.VMA_LOCK_SEQ
+    sets = (locks | (id == Watch.VMA_DETACHED)) & (kind == Kind.WATCH)
+    return sets, locks | (new == 0)

@@ -20,8 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import numpy as np
-
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -91,8 +90,8 @@ class _Vma:
 
 def steps(events: Events) -> list[Step]:
     """Every step in the trace, in the order of ``seq``. ``events`` may be of all kinds."""
-    watch = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT)) & np.isin(events["id"], _WORDS)
-    call = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], LIFE)
+    watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT)) & any_of(events["id"], _WORDS)
+    call = any_of(events["kind"], (Kind.ENTER, Kind.EXIT)) & any_of(events["id"], LIFE)
     reader = _Reader()
     kept = events[watch | call]
     columns = [kept[name].tolist() for name in _Record._fields]

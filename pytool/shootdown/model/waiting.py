@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, RootReg
 from shootdown.trace.types import Events
@@ -60,10 +61,10 @@ class _Cpu:
         kind, id = events["kind"], events["id"]
         switches = (kind == Kind.PROBE) & (id == Probe.TASK_SWITCH)
         returns = kind == Kind.RET_USER
-        handlers = (kind == Kind.ENTER) & np.isin(id, _HANDLERS)
-        entries = ((kind == Kind.PROBE) & np.isin(id, _ENTRIES)) | (kind == Kind.ENTER)
+        handlers = (kind == Kind.ENTER) & any_of(id, _HANDLERS)
+        entries = ((kind == Kind.PROBE) & any_of(id, _ENTRIES)) | (kind == Kind.ENTER)
         modes = returns | (entries & ~handlers)
-        loads = (kind == Kind.ROOT_LOAD) & np.isin(id, _USER_ROOTS)
+        loads = (kind == Kind.ROOT_LOAD) & any_of(id, _USER_ROOTS)
         seq = events["seq"]
         self.points: Final[_Numbers] = seq[switches | returns | handlers]
         self._modes: Final = seq[modes], kind[modes] != Kind.RET_USER

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from shootdown.model.activity import KINDS, Activities, Activity
 from shootdown.model.locks import Move, Transition, transitions
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -112,9 +113,9 @@ class _Follower:
 
     @staticmethod
     def _rows(events: Events) -> Iterator[_Item]:
-        slow = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT))
-        slow &= np.isin(events["id"], (_READ, _WRITE))
-        kept = events[slow | np.isin(events["kind"], KINDS)]
+        slow = any_of(events["kind"], (Kind.ENTER, Kind.EXIT))
+        slow &= any_of(events["id"], (_READ, _WRITE))
+        kept = events[slow | any_of(events["kind"], KINDS)]
         for row in kept[["seq", "icount", "pc", "kind", "id", "cpu", *"abcd"]].tolist():
             yield row[0], row, None
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from shootdown.model import pages
 from shootdown.model.callstack import stack_log2
 from shootdown.model.running import Running
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Use
 from shootdown.trace.types import Events
@@ -57,8 +58,8 @@ def walks(events: Events) -> Walks:
 
     One that began with interrupts off does not turn them on: it is over when its function returns.
     """
-    calls = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT))
-    mine = events[calls & np.isin(events["id"], (Function["gup_fast"], *_HOSTS))]
+    calls = any_of(events["kind"], (Kind.ENTER, Kind.EXIT))
+    mine = events[calls & any_of(events["id"], (Function["gup_fast"], *_HOSTS))]
     mine = mine[np.lexsort((mine["seq"], mine["cpu"]))]
     begins = (mine["kind"] == Kind.ENTER) & (mine["id"] == Function["gup_fast"])
     at = np.flatnonzero(begins)
@@ -80,7 +81,7 @@ def frees(events: Events) -> Frees:
     found["table"], found["freed"] = tables["pa"], tables["freed"]
     for name in ("icount", "pc", "cpu"):
         found[name] = tables[name]
-    gone = events[np.isin(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
+    gone = events[any_of(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
     found["unlinked"] = _last(gone, found["table"], found["freed"])
     found["ipis"] = _ipis(events, found)
     found["grace"] = _in_callback(events, found["cpu"], found["freed"])
@@ -120,7 +121,7 @@ def _in_callback(
 
     RCU calls them on a stack for interrupts or of a kernel thread, never on that of a user's task.
     """
-    calls = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT)) & np.isin(events["id"], _CALLBACKS)
+    calls = any_of(events["kind"], (Kind.ENTER, Kind.EXIT)) & any_of(events["id"], _CALLBACKS)
     inside = np.zeros(len(cpu), np.bool_)
     for number in np.unique(cpu).tolist():
         mine = events[calls & (events["cpu"] == number)]

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from shootdown.model.entries import Superseded
 from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
@@ -21,6 +24,7 @@ Kind: TypeAlias = Literal["may", "witness"]
 
 _KEPT: Final = 100
 """Findings of one fingerprint that are described; the others are counted only."""
+_NO_NUMBERS: Final = np.zeros(0, np.uint64)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Rule(Listener):
         self.machine: Final = machine
         self._idle: Final = idle
         self._phases: dict[str, Figures] = {}
+        self._foreseen = _NO_NUMBERS
         self._found: list[Violation] = []
         self._described: Counter[str] = Counter()
 
@@ -131,6 +136,7 @@ class Rule(Listener):
 
     def report(self) -> RuleReport:
         """The outcome, after the machine has run."""
+        self._count_foreseen()
         figures = self._phases.values()
         return RuleReport(
             id=self.id,
@@ -163,6 +169,17 @@ class Rule(Listener):
     def exercised(self) -> None:
         """The rule's situation has occurred once more."""
         self._figures().exercised += 1
+
+    def exercised_at(self, seqs: npt.NDArray[np.uint64]) -> None:
+        """So it has at all these numbers, as a look at the whole trace beforehand has found."""
+        self._foreseen = seqs
+
+    def _count_foreseen(self) -> None:
+        since, names = zip(*self.machine.phases, strict=True)
+        at = np.searchsorted(np.array(since, np.uint64), self._foreseen, side="right") - 1
+        for place, count in zip(*np.unique(at, return_counts=True), strict=True):
+            self._figures(names[place]).exercised += int(count)
+        self._foreseen = _NO_NUMBERS
 
     def found(
         self,
@@ -272,10 +289,11 @@ class Rule(Listener):
         self._described[mark] += 1
         return self._described[mark] <= _KEPT
 
-    def _figures(self) -> Figures:
-        found = self._phases.get(self.machine.phase)
+    def _figures(self, phase: str | None = None) -> Figures:
+        name = self.machine.phase if phase is None else phase
+        found = self._phases.get(name)
         if found is None:
-            found = self._phases[self.machine.phase] = Figures()
+            found = self._phases[name] = Figures()
         return found
 
 

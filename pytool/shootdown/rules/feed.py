@@ -24,6 +24,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.rules.scene import Policy, Scene, survey
+from shootdown.trace.columns import any_of
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
 
@@ -95,7 +96,7 @@ class Feed:
 
     def of_kinds(self, kinds: list[int]) -> Events:
         """All events of some kinds, in the order of ``seq``, in memory."""
-        return self.chosen(lambda part: np.isin(part["kind"], kinds))
+        return self.chosen(lambda part: any_of(part["kind"], kinds))
 
     def chosen(self, wanted: Callable[[Events], Mask]) -> Events:
         """Events of the trace, chosen by a function of its pieces, in the order of ``seq``."""

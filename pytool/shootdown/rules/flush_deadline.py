@@ -55,8 +55,6 @@ class FlushDeadline(Rule):
         self._clock: Final = Clock(machine.tasks)
         self._store: Event | None = None
         self._rows: Final[Counter[str]] = Counter()
-        self._heard = False
-        """Whether the trace has the functions, which a check of a recording under way learns."""
 
     @classmethod
     def idle(cls, scene: Scene) -> str:
@@ -65,7 +63,7 @@ class FlushDeadline(Rule):
 
     def coverage(self) -> dict[str, int]:
         """How often each row's situation occurred, and what came under none."""
-        if not self._heard:
+        if not self.armed:
             return {}
         return {f"deadline:{row.id}": self._rows[row.id] for row in rows.ROWS} | {
             "deadline:no row": self._rows[""]
@@ -118,7 +116,6 @@ class FlushDeadline(Rule):
 
     def called(self, event: Event) -> None:
         """A function begins."""
-        self._heard |= event.id == Function.tlb_finish_mmu
         self._clock.called(event)
 
     def left(self, event: Event) -> None:

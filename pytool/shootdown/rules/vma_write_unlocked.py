@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Final
+
+import numpy as np
 
 from shootdown.model import vma_stores
 from shootdown.model.history import History
@@ -71,7 +74,7 @@ that is the defect called StackRot. Of a tree with more than one node only the r
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
         super().__init__(machine, idle=idle)
-        self._stores: dict[int, Store] = {}
+        self._unlocked: dict[int, Store] = {}
         self._sanctioned = 0
 
     @classmethod
@@ -81,21 +84,25 @@ that is the defect called StackRot. Of a tree with more than one node only the r
 
     def begun(self, history: History) -> None:
         """Find out under which locks every store was made."""
-        if self.armed:
-            self._stores = vma_stores.stores(history.events)
+        if not self.armed:
+            return
+        found = vma_stores.stores(history.events)
+        known = found.mm != 0
+        self.exercised_at(found.seq[known])
+        self._sanctioned = int(np.count_nonzero(known & found.atomic_set))
+        wrong = known & ~found.atomic_set & (~found.mmap_locked | (found.vma_locked == 0))
+        self._unlocked = {store.seq: store for store in found.of(wrong)}
+
+    @property
+    def demanded(self) -> Collection[int]:
+        """The stores to report."""
+        return self._unlocked
 
     def watched(self, event: Event) -> None:
-        """Judge a store."""
-        store = self._stores.get(event.seq)
-        if store is None or not store.mm:
-            return
-        self.exercised()
-        if store.atomic_set:
-            self._sanctioned += 1
-        elif not store.mmap_locked:
-            self._report(event, store, _MMAP_LOCK)
-        elif store.vma_locked is False:
-            self._report(event, store, _VMA_LOCK)
+        """Report a store."""
+        store = self._unlocked.get(event.seq)
+        if store:
+            self._report(event, store, _VMA_LOCK if store.mmap_locked else _MMAP_LOCK)
 
     def _report(self, event: Event, store: Store, missing: str) -> None:
         call = self.machine.tasks.cpu(event.cpu).task.call

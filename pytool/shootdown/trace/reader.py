@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import InconclusiveError, InfraError, UsageError
+from shootdown.trace.columns import any_of
 from shootdown.trace.file import CpuFile, Trailer, give_back, open_file
 from shootdown.trace.parts import PIECE, pieces
 from shootdown.trace.schema import DTYPE, Kind
@@ -117,7 +118,7 @@ class Trace:
 
     def select(self, *kinds: Kind) -> Events:
         """The events of some kinds in the order of ``seq``, as a copy in memory."""
-        return _merge([events[np.isin(events["kind"], kinds)] for events in self.per_cpu])
+        return _merge([events[any_of(events["kind"], kinds)] for events in self.per_cpu])
 
     def iter_chunks(self, n: int = PIECE) -> Iterator[Events]:
         """All events in the order of ``seq``, in pieces of at most about ``n``.

@@ -19,6 +19,7 @@ from shootdown.model import faults, pins, vma_locks, vmas
 from shootdown.model.known import Known
 from shootdown.model.running import Running
 from shootdown.model.tasks import text
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
@@ -59,7 +60,7 @@ def unpaired(events: Events, known: Known) -> int:
 
 def _tree_breaks(events: Events) -> int:
     """Changes of a tree's root that do not begin with what the one before left."""
-    kinds = np.isin(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    kinds = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     mine = events[kinds & (events["id"] == Watch.MM_TREE)]
     mine = mine[np.lexsort((mine["seq"], mine["a"]))]
     same = (mine["a"][1:] == mine["a"][:-1]) & (mine["kind"][1:] == Kind.WATCH)
@@ -151,8 +152,8 @@ class _Counter:
 
     def records(self, events: Events) -> None:
         """The records themselves, of functions and of births."""
-        calls = np.isin(events["kind"], (Kind.ENTER, Kind.EXIT))
-        calls &= np.isin(events["id"], _FUNCTIONS)
+        calls = any_of(events["kind"], (Kind.ENTER, Kind.EXIT))
+        calls &= any_of(events["id"], _FUNCTIONS)
         births = events["kind"] == Kind.WATCH_INIT
         kept = events[calls | births]
         columns = (kept[name].tolist() for name in ("kind", "id", "seq"))

@@ -1,0 +1,119 @@
+"""Kernel entries that take no entry away: what is recorded in them before they do, if ever.
+
+Filters of ``thin``; like those of ``thin_words`` they serve the rule ``flush-deadline``, the only
+listener for which functions, mmap_lock and VMAs matter one by one.
+
+A vCPU is *calm* from a RET_USER on, until it records a store that may take an entry away, a switch
+of tasks, the downgrade of an mmap_lock, or a gather (struct mmu_gather) that is not finished before
+one of these. While it is calm its task owes nothing: RET_USER ends what the task owed, was inside
+of and had downgraded (``FlushDeadline.user``), and only a store over an entry makes it owe more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.model.stream import Mask
+from shootdown.trace.columns import Fields, any_of
+from shootdown.trace.functions import Function
+from shootdown.trace.schema import Kind, Probe, Watch
+
+_At = npt.NDArray[np.intp]
+_Words = npt.NDArray[np.uint64]
+
+_WRITER: Final = np.uint64(1)
+_DOWNGRADE: Final = np.uint64(0x100 - 1)
+"""A writer becomes a reader: include/linux/rwsem.h, kernel/locking/rwsem.c downgrade_write()."""
+_STAY: Final = (Function.vm_area_free, Function["__vm_area_free"])
+"""Whose beginning says something of a VMA, whoever calls."""
+_BEGIN, _FINISH, _FINISHED = range(3)
+
+
+class Calm:
+    """Where one vCPU is calm in one piece of the trace; it begins with nothing known."""
+
+    def __init__(self, part: Fields, asks: Mask) -> None:
+        """``asks``: stores that may take an entry away."""
+        kind = part["kind"]
+        starts = kind == Kind.RET_USER
+        ends = asks | ((kind == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)) | _downgrades(part)
+        places = np.arange(len(part))
+        begun = np.maximum.accumulate(np.where(starts, places, -1))
+        ended = np.maximum.accumulate(np.where(ends, places, -1))
+        self._region: Final[_At] = np.cumsum(starts)
+        self.mask: Mask = begun > ended
+        """By event whether the vCPU is calm."""
+        self._cut_at_open_gathers(part)
+
+    def _cut_at_open_gathers(self, part: Fields) -> None:
+        """A gather must be finished while calm, and none begun in between; else calm ends there."""
+        at, step = _steps_of_gathers(part, self.mask)
+        region = self._region[at]
+        good = np.zeros(len(at), np.bool_)
+        first = np.flatnonzero(
+            (step[:-2] == _BEGIN)
+            & (step[1:-1] == _FINISH)
+            & (step[2:] == _FINISHED)
+            & (region[:-2] == region[2:])
+            & (part["b"][at[:-2]] == part["b"][at[1:-1]])
+            & (part["a"][at[1:-1]] == part["a"][at[2:]])
+        )
+        for one in (first, first + 1, first + 2):
+            good[one] = True
+        bad = np.flatnonzero(~good)
+        regions, where = np.unique(region[bad], return_index=True)
+        if len(regions):
+            last = np.full(int(self._region[-1]) + 1, len(part))
+            last[regions] = at[bad[where]]
+            self.mask &= np.arange(len(part)) < last[self._region]
+
+    def hushed(self, part: Fields, loud: Mask) -> Mask:
+        """Calls of ``loud`` functions of which nobody needs to hear.
+
+        Proof: a calm task owes nothing, so no function's end is a deadline for it. What it has
+        gathered it has finished, and is then as if it never had. A freed VMA is told of.
+        """
+        found = loud & self.mask
+        found[found] = ~any_of(part["id"][found], _STAY)
+        return found
+
+    def spoilt(self, events: Mask) -> Mask:
+        """All events of the regions in which any of ``events`` is."""
+        regions = np.zeros(int(self._region[-1]) + 1 if len(self._region) else 0, np.bool_)
+        regions[self._region[events]] = True
+        found: Mask = regions[self._region]
+        return found
+
+    def quiet_locks(self, part: Fields) -> Mask:
+        """Changes of mmap_lock.
+
+        Proof: no release is a deadline for who owes nothing, and he has downgraded no lock whose
+        release would have to be told from another reader's. The gathers whose nesting in the hold a
+        change ends are themselves finished while calm: those must be left out, too.
+        """
+        found: Mask = (part["kind"] == Kind.WATCH) & (part["id"] == Watch.MMAP_LOCK) & self.mask
+        return found
+
+
+def _downgrades(part: Fields) -> Mask:
+    found: Mask = (part["kind"] == Kind.WATCH) & (part["id"] == Watch.MMAP_LOCK)
+    at = np.flatnonzero(found)
+    before, after = part["b"][at], part["c"][at]
+    found[at] = (after - before == _DOWNGRADE) & (before & _WRITER != 0)
+    return found
+
+
+def _steps_of_gathers(part: Fields, among: Mask) -> tuple[_At, _At]:
+    """Where gathers begin, and where calls that finish one begin and end; and which it is."""
+    kind, function = part["kind"], part["id"]
+    enters, leaves = kind == Kind.ENTER, kind == Kind.EXIT
+    finish = function == Function.tlb_finish_mmu
+    step = np.full(len(part), -1)
+    step[enters & (function == Function.tlb_gather_mmu)] = _BEGIN
+    step[enters & finish] = _FINISH
+    step[leaves & finish] = _FINISHED
+    at = np.flatnonzero(among & (step >= 0))
+    return at, step[at]

@@ -1,0 +1,84 @@
+"""Words of VMAs whose values nobody sees before they are overwritten, for ``thin``.
+
+Who follows these words beyond ``Listener.begun`` is the rule ``flush-deadline`` (``VmaMap``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.model.stream import Mask
+from shootdown.trace.columns import Fields, any_of
+from shootdown.trace.schema import Kind, Watch
+
+_Numbers = npt.NDArray[np.uint64]
+
+_VALUES: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_FLAGS)
+_PLACES: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ)
+_WORDS: Final = np.zeros(1 << 16, np.bool_)
+_WORDS[list({*_VALUES, *_PLACES})] = True
+
+
+class VmaWords:
+    """Knows when, in a piece of the trace, somebody may look at a VMA."""
+
+    def __init__(self, parts: Sequence[Fields], asks: Sequence[Mask], calm: Sequence[Mask]) -> None:
+        """Of all vCPUs, with their ``asks`` and where they are calm (``thin_calm``)."""
+        at = [_stores(part) for part in parts]
+        self._asked: Final = _sorted(
+            part["seq"][mask] for part, mask in zip(parts, asks, strict=True)
+        )
+        self._placed: Final = _sorted(
+            part["seq"][rows[~quiet[rows] & any_of(part["id"][rows], _PLACES)]]
+            for part, rows, quiet in zip(parts, at, calm, strict=True)
+        )
+
+    def quiet(self, part: Fields, calm: Mask) -> Mask:
+        """The changes of one vCPU that are overwritten by itself before anybody looks.
+
+        Proof: what ``VmaMap`` says is asked at stores that take something away, and at stores to
+        the words of ``_PLACES``, of which it matters only whether the VMA is in the tree
+        (``inside``), and that only when the storing task owes something: when it is not calm. A
+        first value (WATCH_INIT) begins a VMA, and so only another first value stands for it.
+        ``vm_page_prot`` is followed by nobody.
+        """
+        found: Mask = (part["id"] == Watch.VMA_PAGE_PROT) & _watches(part)
+        at = _stores(part)
+        word, vma = part["id"][at], part["d"][at]
+        order = np.lexsort((word, vma))
+        at, word, vma = at[order], word[order], vma[order]
+        this, behind = at[:-1], at[1:]
+        same = (word[1:] == word[:-1]) & (vma[1:] == vma[:-1]) & (word[:-1] != Watch.VMA_REFCNT)
+        same &= (part["kind"][this] == Kind.WATCH) | (part["kind"][behind] == Kind.WATCH_INIT)
+        same &= calm[this] & _none_between(self._asked, part, this, behind)
+        lock = word[:-1] == Watch.VMA_LOCK_SEQ
+        same &= ~lock | (calm[behind] & _none_between(self._placed, part, this, behind))
+        found[this[same]] = True
+        return found
+
+
+def _watches(part: Fields) -> Mask:
+    kind = part["kind"]
+    found: Mask = (kind == Kind.WATCH) | (kind == Kind.WATCH_INIT)
+    return found
+
+
+def _stores(part: Fields) -> npt.NDArray[np.intp]:
+    """Where the part tells of these words."""
+    return np.flatnonzero(_watches(part) & _WORDS[part["id"]])
+
+
+def _sorted(numbers: Iterable[_Numbers]) -> _Numbers:
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *numbers]))
+
+
+def _none_between(
+    numbers: _Numbers, part: Fields, this: npt.NDArray[np.intp], behind: npt.NDArray[np.intp]
+) -> Mask:
+    seq = part["seq"]
+    found: Mask = np.searchsorted(numbers, seq[this]) == np.searchsorted(numbers, seq[behind])
+    return found
