@@ -92,13 +92,27 @@ def test_what_does_not_come_back_is_told() -> None:
         search(lambda _: False, BIG).run()
 
 
-def test_a_flaky_finding_is_shrunk_by_any_hit() -> None:
+def test_a_flaky_finding_is_shrunk_to_what_is_as_sure() -> None:
+    """With every hold every second trial hits; without the right one every third."""
     turns = iter(range(10**6))
-    tried = search(lambda plan: _holds(plan, CLEAR, LOAD) and next(turns) % 2 == 0, BIG)
+    tried = search(
+        lambda plan: next(turns) % (2 if _holds(plan, CLEAR, LOAD) else 3) == 0, BIG, tries=6
+    )
     found = tried.run()
-    assert not tried.reliable
+    assert tried.share == 0.5
     assert found is not None
     assert [hold.point for hold in found.holds] == [CLEAR]
+
+
+def test_a_result_that_was_luck_is_refused() -> None:
+    tried = search(lambda plan: plan is None or _holds(plan, CLEAR, LOAD), BIG)
+    assert tried.run() is None
+    before = tried.tried
+    tried.refuse(None)
+    found = tried.run()
+    assert found is not None
+    assert [hold.point for hold in found.holds] == [CLEAR]
+    assert tried.tried > before
 
 
 def test_a_plan_is_tried_once() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from shootdown.errors import NotReproducedError, UsageError
 from shootdown.race import reduce, trial
 from shootdown.race.finding import Finding
+from shootdown.race.interval import wilson
 from shootdown.race.points import Plan
 from shootdown.race.replay import Player, Replayed, Seen, replay
 from shootdown.run import directory
@@ -19,8 +20,8 @@ Tell = Callable[[str], None]
 
 TRIES: Final = 3
 """Trials in which a smaller plan has to show the violation, each time."""
-_ROUNDS: Final = 2
-"""How often all is tried anew, with twice the trials, when the result is less sure than before."""
+_ROUNDS: Final = 4
+"""How many results may fail their fresh trials before the finding stays as it was."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,18 @@ def shrink(finding: Finding, count: int, out: Path, tell: Tell, *, tries: int = 
     """
     if finding.plan is None:
         raise UsageError("the finding has no holds, so there is nothing to shrink")
-    tried = 0
     player = Player(finding.experiment, _silent)
-    for attempt in range(_ROUNDS):
-        search = Search(finding, _in_scratch(player, finding), tries << attempt, tell)
-        plan = search.run()
-        tried += search.tried
-        small = replace(finding, plan=plan)
-        where = out / ("verify" if not attempt else f"verify-{attempt + 1}")
-        fresh = replace(small.experiment, seed=small.experiment.seed + tried + 1)
-        verified = replay(replace(small, experiment=fresh), count, where, tell)
-        if verified.word == "reliable" or not search.reliable:
+    search = Search(finding, _in_scratch(player, finding), tries, tell)
+    for number in range(1, _ROUNDS + 1):
+        plan = search.run() if number < _ROUNDS else finding.plan
+        fresh = replace(finding.experiment, seed=finding.experiment.seed + search.tried + number)
+        where = out / ("verify" if number == 1 else f"verify-{number}")
+        verified = replay(replace(finding, plan=plan, experiment=fresh), count, where, tell)
+        if plan == finding.plan or wilson(verified.hits, verified.trials)[1] >= search.share:
             break
-        tell(f"the smaller plan is less sure, {verified}; once more, with more trials of each")
-    return Shrunk(small, verified, tried)
+        tell(f"the smaller plan was luck, {verified}; once more, without it")
+        search.refuse(plan)
+    return Shrunk(replace(finding, plan=plan), verified, search.tried)
 
 
 Play = Callable[[Plan | None, int], Seen]
@@ -81,9 +80,17 @@ class Search:
         self._tell = tell
         self._play = play
         self._refused: set[Plan | None] = set()
+        self._first: list[Seen] = []
         self.tried = 0
-        self.reliable = True
-        """Whether the finding came back each time as it is."""
+
+    @property
+    def share(self) -> float:
+        """In what share of the first trials the finding came back as it is."""
+        return len(self._first) / self._tries
+
+    def refuse(self, plan: Plan | None) -> None:
+        """That plan is not to be the result."""
+        self._refused.add(plan)
 
     def run(self) -> Plan | None:
         """The smallest plan that was found; None when no hold is needed.
@@ -92,21 +99,20 @@ class Search:
         """
         best = self._finding.plan
         assert best is not None
-        seen = self._begin(best)
+        self._first = self._first or self._begin(best)
         if self._accepts(None):
             return None
-        best, seen = self._descend(best, seen, lambda plan, _: reduce.smaller(plan))
+        best, seen = self._descend(best, self._first, lambda plan, _: reduce.smaller(plan))
         return self._descend(best, seen, reduce.shorter)[0]
 
     def _begin(self, plan: Plan) -> list[Seen]:
-        seen = [self._trial(plan) for _ in range(self._tries)]
-        if not any(one.same for one in seen):
+        seen = [one for one in (self._trial(plan) for _ in range(self._tries)) if one.same]
+        if not seen:
             raise NotReproducedError(
                 f"{self._finding.expected[0]} did not come back in {self._tries} trials; "
                 "`shootdown replay` with more trials says how often it does"
             )
-        self.reliable = all(one.same for one in seen)
-        return [one for one in seen if one.same]
+        return seen
 
     def _descend(
         self,
@@ -126,19 +132,18 @@ class Search:
         return best, seen
 
     def _accepts(self, plan: Plan | None) -> list[Seen]:
-        """The trials of a plan that shows the violation; none when it does not."""
+        """The trials of a plan that shows the violation as often as the finding; else none."""
         if plan in self._refused:
             return []
         seen: list[Seen] = []
-        for _ in range(self._tries):
-            one = self._trial(plan)
-            if one.same:
-                seen.append(one)
-            elif self.reliable:
-                seen = []
+        for left in range(self._tries, 0, -1):
+            if len(seen) + left < len(self._first):
                 break
-        if not seen:
+            one = self._trial(plan)
+            seen += [one] if one.same else []
+        if len(seen) < len(self._first):
             self._refused.add(plan)
+            return []
         return seen
 
     def _trial(self, plan: Plan | None) -> Seen:
