@@ -27,8 +27,6 @@ class Vma:
     end: int = 0
     mm: int = 0
     flags: int = 0
-    written: int = 0
-    """Number of the last event that changed its range."""
     inside: bool = False
     """Whether it has been in the tree of VMAs, as whoever follows that has noted."""
 
@@ -39,6 +37,7 @@ class VmaMap:
     def __init__(self) -> None:
         self._all: dict[int, Vma] = {}
         self._of_mm: dict[int, dict[int, Vma]] = {}
+        """By mm its VMAs, those whose range was written last at the end."""
         self._last: dict[int, Vma] = {}
         """By mm, what was found last, if all of its range is its own."""
 
@@ -51,20 +50,20 @@ class VmaMap:
                 return  # from 6.4 to 6.14 a dead one's words serve its RCU callback
             vma = self._all[base] = Vma()
         self._last.pop(vma.mm, None)
+        if event.id == Watch.VMA_FLAGS:
+            vma.flags = event.c
+            return
+        known = self._of_mm.get(vma.mm, {}).pop(base, None)
         match event.id:
-            case Watch.VMA_FLAGS:
-                vma.flags = event.c
-                return
             case Watch.VMA_START:
                 vma.start = event.c
             case Watch.VMA_END:
                 vma.end = event.c
             case Watch.VMA_MM:
-                self._of_mm.get(vma.mm, {}).pop(base, None)
-                vma.mm = event.c
-                self._of_mm.setdefault(vma.mm, {})[base] = vma
+                known, vma.mm = vma, event.c
                 self._last.pop(vma.mm, None)
-        vma.written = event.seq
+        if known:
+            self._of_mm.setdefault(vma.mm, {})[base] = vma
 
     def died(self, base: int) -> None:
         """The VMA at an address of the kernel was freed (``DEATHS``)."""
@@ -82,17 +81,11 @@ class VmaMap:
         last = self._last.get(mm)
         if last is not None and last.start <= va < last.end:
             return last
-        mine = self._of_mm.get(mm, {}).values()
-        found = max(
-            (vma for vma in mine if vma.start <= va < vma.end),
-            key=lambda vma: vma.written,
-            default=None,
-        )
-        if found is not None and not any(_hides(vma, found) for vma in mine):
-            self._last[mm] = found
-        return found
-
-
-def _hides(vma: Vma, other: Vma) -> bool:
-    """Whether some of the other's range is rather this one's."""
-    return vma.written > other.written and vma.start < other.end and other.start < vma.end
+        later: list[Vma] = []
+        for vma in reversed(self._of_mm.get(mm, {}).values()):
+            if vma.start <= va < vma.end:
+                if not any(one.start < vma.end and vma.start < one.end for one in later):
+                    self._last[mm] = vma
+                return vma
+            later.append(vma)
+        return None

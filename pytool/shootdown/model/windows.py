@@ -91,6 +91,8 @@ class WindowMeter(Listener):
     def __init__(self, machine: Machine) -> None:
         self._machine: Final = machine
         self._open: dict[Stale, _Open] = {}
+        self._of_call: dict[Call, dict[Stale, _Open]] = {}
+        """The same of calls that have not returned, if they ever do."""
         self._own: dict[str, _Open] = {}
         """By operation, what all windows on the CPU of the store share: they are counted only."""
         self._frames: dict[int, list[Stale]] = {}
@@ -110,7 +112,9 @@ class WindowMeter(Listener):
             if stale.cpu == what.cpu:
                 self._open[stale] = own
                 continue
-            self._open[stale] = _Open(name, sole, self._can_use(stale))
+            window = self._open[stale] = _Open(name, sole, self._can_use(stale))
+            if what.call is not None:
+                self._of_call.setdefault(what.call, {})[stale] = window
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)
 
@@ -142,10 +146,9 @@ class WindowMeter(Listener):
 
     def returned(self, call: Call, event: Event) -> None:
         """Windows of the call that are open now have outlived it."""
-        for stale, window in self._open.items():
-            if stale.what.call is call:
-                window.returned = True
-                window.usable &= self._can_use(stale)
+        for stale, window in self._of_call.pop(call, {}).items():
+            window.returned = True
+            window.usable &= self._can_use(stale)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Another page may be live at an address now, or an old frame may have a new use."""
@@ -191,6 +194,11 @@ class WindowMeter(Listener):
 
     def _forget(self, stale: Stale) -> _Open | None:
         window = self._open.pop(stale, None)
+        call = stale.what.call
+        if call is not None and (others := self._of_call.get(call)):
+            others.pop(stale, None)
+            if not others:
+                del self._of_call[call]
         if window is not None and window.sole:
             mine = self._frames[stale.what.target]
             mine.remove(stale)
