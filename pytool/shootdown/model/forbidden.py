@@ -40,7 +40,7 @@ def forbidden(history: History) -> list[Forbidden]:
     VMAs whose birth was not seen are left out.
     """
     mine = [fault for fault in history.faults.faults if _is_forbidden(fault)]
-    found = ((fault, history.lives.at(fault.vma, fault.looked)) for fault in mine)
+    found = ((fault, history.vmas.at(fault.vma, fault.looked)) for fault in mine)
     return [Forbidden(fault, step) for fault, step in found if step is not None]
 
 

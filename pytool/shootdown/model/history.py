@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from shootdown.model.faults import Faults, faults
-from shootdown.model.vmas import Lives, Step, steps
+from shootdown.model.vmas import Steps
 from shootdown.trace.columns import with_columns
 from shootdown.trace.types import Events
 
@@ -24,11 +24,6 @@ class History:
         return faults(self.events)
 
     @cached_property
-    def vma_steps(self) -> list[Step]:
-        """Every step of a VMA's life, for those who ask for WATCH, WATCH_INIT, ENTER and EXIT."""
-        return steps(self.events)
-
-    @cached_property
-    def lives(self) -> Lives:
-        """The same by VMA."""
-        return Lives(self.vma_steps)
+    def vmas(self) -> Steps:
+        """The lives of all VMAs, for those who ask for WATCH, WATCH_INIT, ENTER and EXIT."""
+        return Steps(self.events)

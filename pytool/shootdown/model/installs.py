@@ -64,8 +64,8 @@ class Vmas:
     def __init__(self, history: History) -> None:
         """``history``: of ``KINDS`` at least."""
         events = history.events
-        self.at: Final = history.lives.at
-        """What a VMA was at a moment; see ``vmas.Lives.at``."""
+        self.at: Final = history.vmas.at
+        """What a VMA was at a moment; see ``vmas.Steps.at``."""
         watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
         locks = np.flatnonzero(watch & (events["id"] == Watch.VMA_LOCK_SEQ))
         ends = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))

@@ -103,7 +103,7 @@ class _Sweep:
     def run(self, history: History, found: list[Refusal]) -> None:
         """Find out about all of them."""
         doings: list[tuple[int, Callable[[int], None]]] = [*self._locks(history.events)]
-        for step in history.vma_steps:
+        for step in history.vmas:
             doings.append((step.seq, partial(self._step, step)))
         for one in found:
             doings.append((one.fault.seq, partial(self._begin, one)))

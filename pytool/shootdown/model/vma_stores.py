@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.model.latest import At, Mask, firsts, latest_before
 from shootdown.model.mmap_writers import Writers, holders
 from shootdown.model.running import Running
 from shootdown.model.vma_locks import EXCLUDE
@@ -41,8 +42,6 @@ _SEQUENCE: Final = np.uint64((1 << 32) - 1)
 """Sequence numbers are of 32 bits."""
 _UNKNOWN: Final = -1
 
-Mask = npt.NDArray[np.bool_]
-_At = npt.NDArray[np.intp]
 _Words = npt.NDArray[np.uint64]
 
 
@@ -110,7 +109,7 @@ def stores(events: Events) -> Stores:
     )
 
 
-def _trees(rows: Events) -> _At:
+def _trees(rows: Events) -> At:
     found = (rows["kind"] == Kind.WATCH) & (rows["id"] == Watch.MM_TREE)
     return np.flatnonzero(found)
 
@@ -127,32 +126,31 @@ class _Lives:
         order = about[np.argsort(vma[about], kind="stable")]
         birth, death, vma, id, kind = (x[order] for x in (birth, death, vma, id, kind))
         begins = birth | (np.diff(vma, prepend=vma[:1] + np.uint64(1)) != 0)
-        first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
-        self._first = first
-        alive = _latest(death, first) < 0
+        first = self._first = firsts(begins)
+        alive = latest_before(death, first) < 0
         told = alive & ~birth & ~death
         counted = Watch.VMA_REFCNT in words
         sets, inside = (_counts if counted else _marks)(id, kind, rows["b"][order], value[order])
-        at = _latest(told & sets, first)
+        at = latest_before(told & sets, first)
         from_birth = not words & {Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ}
         here = np.where(at >= 0, inside[at], birth[first] & from_birth)
         judged = told & here & (kind == Kind.WATCH) & any_of(id, JUDGED[:-1])
-        self.judged: Final[_At] = order[judged]
+        self.judged: Final[At] = order[judged]
         """The stores to VMAs in a tree."""
         length = len(rows)
         self.mm: Final = self._before(told & (id == Watch.VMA_MM), value, order, length)[0]
         self.start: Final = self._before(told & (id == Watch.VMA_START), value, order, length)[0]
         self._lock = self._before(told & (id == Watch.VMA_LOCK_SEQ), value, order, length)
 
-    def _before(self, which: Mask, value: _Words, order: _At, length: int) -> tuple[_Words, Mask]:
+    def _before(self, which: Mask, value: _Words, order: At, length: int) -> tuple[_Words, Mask]:
         """For each place the value of the last such record of that VMA, and if there is one."""
-        at = _latest(which, self._first)
+        at = latest_before(which, self._first)
         found, known = np.zeros(length, np.uint64), np.zeros(length, np.bool_)
         found[order] = np.where(at >= 0, value[order[at]], np.uint64(0))
         known[order] = at >= 0
         return found, known
 
-    def locked(self, rows: Events, mine: _At) -> npt.NDArray[np.int8]:
+    def locked(self, rows: Events, mine: At) -> npt.NDArray[np.int8]:
         """Whether the VMA of each place was locked to write; -1 where that is not known."""
         value, known = self._lock
         sequences = np.flatnonzero(rows["id"] == Watch.MM_LOCK_SEQ)
@@ -169,13 +167,6 @@ class _Lives:
         now = rows["c"][sequences[order[at[there]]]]
         found[there] = (value[mine][there] ^ now) & _SEQUENCE == 0
         return found
-
-
-def _latest(which: Mask, first: _At) -> _At:
-    """For each place the last chosen one before it, not before ``first`` of it; -1 for none."""
-    at = np.where(which, np.arange(len(which)), -1)
-    before = np.concatenate([[-1], np.maximum.accumulate(at)[:-1]]).astype(np.intp)[: len(at)]
-    return np.where(before >= first, before, -1)
 
 
 def _counts(

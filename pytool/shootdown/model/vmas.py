@@ -15,11 +15,13 @@ VMA's steps, but for the reference count, whose changes by readers are no steps 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from shootdown.model.latest import At, Mask, firsts, latest, latest_before
 from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
@@ -45,7 +47,7 @@ LIFE: Final = (*_BIRTHS, *_DEATHS)
 """Functions that begin and end lives."""
 _ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _WORDS: Final = (*FIELDS, *_ATTACHMENT, Watch.MM_TREE)
-_EXCLUDE_READERS: Final = 1 << 30
+_COUNT: Final = np.uint64((1 << 64) - 1 & ~(1 << 30))
 """include/linux/mm_types.h: VM_REFCNT_EXCLUDE_READERS_FLAG; not part of the count."""
 
 
@@ -72,145 +74,178 @@ class Step(NamedTuple):
     attached: bool
 
 
-_STATE: Final = Step._fields.index("start")
-"""Where in a step what the VMA is begins."""
+class Steps:
+    """Every step in a trace, in the order of ``seq``."""
 
+    def __init__(self, events: Events) -> None:
+        """``events`` may be of all kinds."""
+        kind, id = events["kind"], events["id"]
+        watch = any_of(kind, (Kind.WATCH, Kind.WATCH_INIT)) & any_of(id, _WORDS)
+        call = any_of(kind, (Kind.ENTER, Kind.EXIT)) & any_of(id, LIFE)
+        self._rows: Final = _with_trees(events[watch | call])
+        lasts = np.flatnonzero(self._rows["name"] != _TREE)
+        order = lasts[np.argsort(self._rows["base"][lasts], kind="stable")]
+        self._order: Final = order
+        self._bases: Final = self._rows["base"][order]
+        self._seqs: Final = self._rows["seq"][order]
 
-@dataclass(slots=True)
-class _Vma:
-    generation: int = 0
-    start: int = 0
-    end: int = 0
-    mm: int = 0
-    flags: int = 0
-    page_prot: int = 0
-    attached: bool = False
-    dead: bool = True
+    def __len__(self) -> int:
+        return len(self._rows)
 
-
-def steps(events: Events) -> list[Step]:
-    """Every step in the trace, in the order of ``seq``. ``events`` may be of all kinds."""
-    watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT)) & any_of(events["id"], _WORDS)
-    call = any_of(events["kind"], (Kind.ENTER, Kind.EXIT)) & any_of(events["id"], LIFE)
-    reader = _Reader()
-    kept = events[watch | call]
-    columns = [kept[name].tolist() for name in _Record._fields]
-    for row in zip(*columns, strict=True):
-        reader.tell(_Record._make(row))
-    return reader.steps
-
-
-class Lives:
-    """The steps of every VMA, to ask what one was at a moment."""
-
-    def __init__(self, known: Iterable[Step]) -> None:
-        """``known``: of ``steps``."""
-        self._steps: dict[int, list[Step]] = {}
-        for step in known:
-            if step.event != "tree":
-                self._steps.setdefault(step.base, []).append(step)
+    def __iter__(self) -> Iterator[Step]:
+        return (_step(row) for row in self._rows.tolist())
 
     def at(self, base: int, seq: int) -> Step | None:
-        """The last step of the VMA at the address before ``seq``; None if its birth was not seen.
+        """The last step of the VMA at the address up to ``seq``; None if its birth was not seen.
 
         Where that is ``free`` or ``release`` there is no VMA.
         """
-        known = self._steps.get(base, [])
-        at = bisect_right(known, seq, key=lambda step: step.seq)
-        step = known[at - 1] if at else None
+        first = int(self._bases.searchsorted(np.uint64(base)))
+        end = int(self._bases.searchsorted(np.uint64(base), side="right"))
+        at = first + int(self._seqs[first:end].searchsorted(np.uint64(seq), side="right"))
+        step = _step(self._rows[self._order[at - 1]].item()) if at > first else None
         return step if step and step.generation else None
 
 
-class _Record(NamedTuple):
-    seq: int
-    icount: int
-    pc: int
-    cpu: int
-    kind: int
-    id: int
-    a: int
-    b: int
-    c: int
-    d: int
+def _step(row: tuple[Any, ...]) -> Step:
+    return Step._make((*row[:_NAME], EVENTS[row[_NAME]], *row[_NAME + 1 :]))
 
 
-class _Reader:
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._vmas: dict[int, _Vma] = {}
-        self._born: dict[int, int] = {}
-        """Where among the steps the last birth at an address is."""
-        self._parents: dict[int, int] = {}
-        """Of the ``vm_area_dup`` under way with a stack pointer: the VMA it copies."""
+def steps(events: Events) -> list[Step]:
+    """``Steps``, one by one."""
+    return list(Steps(events))
 
-    def tell(self, record: _Record) -> None:
-        """One record."""
-        if record.kind == Kind.ENTER:
-            if record.id in _DEATHS:
-                self._death(record)
-            elif record.id == Function.vm_area_dup:
-                self._parents[record.a] = record.b
-        elif record.kind == Kind.EXIT:
-            parent = self._parents.pop(record.a, 0)
-            if record.id in _BIRTHS and record.b:
-                self._birth(record, parent)
-        elif record.kind == Kind.WATCH_INIT:
-            self._begin(record)
-        elif record.id == Watch.MM_TREE:
-            self._step(record, "tree", record.d, _Vma(mm=record.d), record.b)
-        else:
-            self._change(record)
 
-    def _birth(self, record: _Record, parent: int) -> None:
-        base = record.b
-        before = self._vmas.get(base)
+_ROW: Final = np.dtype(
+    [
+        *((name, np.uint64) for name in ("seq", "icount", "pc")),
+        *(("cpu", np.uint8), ("name", np.uint8), ("base", np.uint64), ("generation", np.uint32)),
+        *((name, np.uint64) for name in ("old", "new", *FIELDS.values())),
+        ("attached", np.bool_),
+    ]
+)
+"""A step in columns: ``name`` is the place of what the step calls ``event`` among ``EVENTS``."""
+_NAME: Final = 4
+_TREE, _FREE, _RELEASE, _ATTACH, _DETACH = map(
+    EVENTS.index, ("tree", "free", "release", "attach", "detach")
+)
+_NAMES: Final = np.zeros(1 << 16, np.uint8)
+"""By number of a word or of a function that gives birth."""
+for _number, _event in (*FIELDS.items(), *_BIRTHS.items()):
+    _NAMES[_number] = EVENTS.index(_event)
+
+
+def _with_trees(kept: Events) -> Events:
+    """All steps, as ``_ROW``; ``kept`` are the records that may be some."""
+    tree = kept["id"] == Watch.MM_TREE
+    tree &= any_of(kept["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    found = np.concatenate([_of_vmas(kept[~tree]), _of_trees(kept[tree])])
+    return found[np.argsort(found["seq"], kind="stable")]
+
+
+def _of_trees(kept: Events) -> Events:
+    changes = kept[kept["kind"] == Kind.WATCH]
+    found = _begun(changes)
+    found["name"] = _TREE
+    for name, field in (("base", "d"), ("mm", "d"), ("old", "b"), ("new", "c")):
+        found[name] = changes[field]
+    return found
+
+
+def _begun(records: Events) -> Events:
+    found = np.zeros(len(records), _ROW)
+    for name in ("seq", "icount", "pc", "cpu"):
+        found[name] = records[name]
+    return found
+
+
+def _of_vmas(kept: Events) -> Events:
+    """The steps of VMAs, by VMA."""
+    parents = _parents(kept)
+    words = any_of(kept["kind"], (Kind.WATCH, Kind.WATCH_INIT))
+    base = np.where(words, kept["d"], kept["b"])
+    births = (kept["kind"] == Kind.EXIT) & any_of(kept["id"], _BIRTHS) & (base != 0)
+    deaths = (kept["kind"] == Kind.ENTER) & any_of(kept["id"], _DEATHS)
+    about = np.flatnonzero(words | births | deaths)
+    about = about[np.argsort(base[about], kind="stable")]
+    lives = _Lives(kept[about], base[about], births[about], deaths[about])
+    at = np.flatnonzero(lives.steps)
+    records = lives.records[at]
+    found = _begun(records)
+    birth, death = lives.births[at], lives.deaths[at]
+    found["name"] = np.where(death, np.where(lives.dead[at], _RELEASE, _FREE), lives.names[at])
+    found["base"], found["generation"] = lives.base[at], lives.generation[at]
+    found["old"] = np.where(birth, parents[about[at]], np.where(death, 0, records["b"]))
+    found["new"] = np.where(birth, lives.base[at], np.where(death, 0, records["c"]))
+    shown = lives.shown_at(at)
+    for word, name in FIELDS.items():
+        found[name] = lives.value(word)[shown]
+    found["attached"] = lives.attached[shown]
+    return found
+
+
+def _parents(kept: Events) -> npt.NDArray[np.uint64]:
+    """For the return of ``vm_area_dup`` the VMA it copied, by its stack pointer; else 0."""
+    copies = (kept["kind"] == Kind.ENTER) & (kept["id"] == Function.vm_area_dup)
+    at = np.flatnonzero(copies | (kept["kind"] == Kind.EXIT))
+    at = at[np.argsort(kept["a"][at], kind="stable")]
+    found = np.zeros(len(kept), np.uint64)
+    before, this = at[:-1], at[1:]
+    same = copies[before] & ~copies[this] & (kept["a"][before] == kept["a"][this])
+    found[this[same]] = kept["b"][before[same]]
+    return found
+
+
+class _Lives:
+    """The records of VMAs, by VMA: what each VMA is after each."""
+
+    def __init__(
+        self, records: Events, base: npt.NDArray[np.uint64], births: Mask, deaths: Mask
+    ) -> None:
+        self.records: Final = records
+        self.base: Final = base
+        self.births: Final = births
+        self.deaths: Final = deaths
+        others = np.diff(base, prepend=base[:1] + np.uint64(1)) != 0
+        self._first: Final = firsts(births | others)
+        born = births[self._first]
+        since = np.cumsum(births)
+        bases = firsts(others)
+        self.generation: Final = since - since[bases] + births[bases]
+        unborn = self.generation == 0
+        self.dead: Final[Mask] = unborn | (latest_before(deaths, self._first) >= 0)
+        """Before the record. A VMA whose birth was not seen is as good as dead."""
+        self._ids: Final = np.where(births | deaths, 0, records["id"])
+        init = (records["kind"] == Kind.WATCH_INIT) & born & ~self.dead
+        change = (records["kind"] == Kind.WATCH) & (unborn | ~self.dead)
+        self._told: Final[Mask] = init | change
+        count, mark = self._ids == Watch.VMA_REFCNT, self._ids == Watch.VMA_DETACHED
+        value = np.where(count, records["c"] & _COUNT != 0, records["c"] == 0)
+        told = self._told & (count | mark)
+        after, before = (pick(told, self._first) for pick in (latest, latest_before))
         # Attached, unless a word says otherwise: before 6.4 there is none that could.
-        vma = _Vma((before.generation if before else 0) + 1, attached=True, dead=False)
-        self._vmas[base] = vma
-        self._born[base] = len(self.steps)
-        self._step(record._replace(c=base), _BIRTHS[Function(record.id)], base, vma, parent)
+        self.attached: Final[Mask] = np.where(after >= 0, value[after], born)
+        was = np.where(before >= 0, value[before], born)
+        turns = change & (count | mark) & (was != self.attached)
+        known = born | (latest_before(change, self._first) >= 0)
+        fields = change & any_of(self._ids, FIELDS)
+        self.steps: Final[Mask] = births | (deaths & known) | fields | turns
+        attachment = np.where(self.attached, _ATTACH, _DETACH)
+        self.names: Final = np.where(turns, attachment, _NAMES[records["id"]])
+        self._shown: Final = latest(init, self._first)
 
-    def _begin(self, record: _Record) -> None:
-        """What a word holds at birth: the step of the birth shows it, once it is known."""
-        vma, at = self._vmas.get(record.d), self._born.get(record.d)
-        if vma is None or at is None or vma.dead or record.id not in (*FIELDS, *_ATTACHMENT):
-            return
-        self._set(vma, record.id, record.c)
-        self.steps[at] = Step._make((*self.steps[at][:_STATE], *_state(vma)))
+    def shown_at(self, at: At) -> At:
+        """Where to look for what the VMA is after the steps at these places.
 
-    def _change(self, record: _Record) -> None:
-        base, watch = record.d, record.id
-        vma = self._vmas.setdefault(base, _Vma())
-        if vma.dead and vma.generation:
-            return
-        was = vma.attached
-        self._set(vma, watch, record.c)
-        if watch in FIELDS:
-            self._step(record, FIELDS[watch], base, vma, record.b)
-        elif was != vma.attached:
-            event = "attach" if vma.attached else "detach"
-            self._step(record, event, base, vma, record.b)
+        The step of a birth shows what the words hold then, once it is known (WATCH_INIT).
+        """
+        lives = self._first[at]
+        last = np.full(len(self.base), -1)
+        told = self._shown >= 0
+        last[self._first[told]] = self._shown[told]
+        return np.where(self.births[at] & (last[lives] >= 0), last[lives], at)
 
-    def _death(self, record: _Record) -> None:
-        vma = self._vmas.get(record.b)
-        if vma is None:
-            return
-        event = "release" if vma.dead else "free"
-        vma.dead = True
-        self._step(record._replace(c=0), event, record.b, vma, 0)
-
-    def _set(self, vma: _Vma, watch: int, value: int) -> None:
-        if watch == Watch.VMA_DETACHED:
-            vma.attached = not value
-        elif watch == Watch.VMA_REFCNT:
-            vma.attached = value & ~_EXCLUDE_READERS != 0
-        else:
-            setattr(vma, FIELDS[watch], value)
-
-    def _step(self, record: _Record, event: str, base: int, vma: _Vma, old: int) -> None:
-        about = (event, base, vma.generation, old, record.c)
-        self.steps.append(Step._make((*record[:4], *about, *_state(vma))))
-
-
-def _state(vma: _Vma) -> tuple[int, int, int, int, int, bool]:
-    return vma.start, vma.end, vma.mm, vma.flags, vma.page_prot, vma.attached
+    def value(self, word: int) -> npt.NDArray[np.uint64]:
+        """What a word holds after each record; 0 when that was not told."""
+        at = latest(self._told & (self._ids == word), self._first)
+        return np.where(at >= 0, self.records["c"][at], np.uint64(0))
