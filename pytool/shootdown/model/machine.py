@@ -284,7 +284,7 @@ class Machine(Speaker):
 
     def _install(self, root: int, leaf: Leaf, event: Event) -> None:
         # E15, M6: what was cleared and comes back was never gone; when narrower, it was narrowed.
-        if self.records.any():
+        if self.records.any(root):
             self._bring_back(root, leaf, event)
         for hear in self._hooks["installed"]:
             hear(root, leaf, event)

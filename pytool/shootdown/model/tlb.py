@@ -124,6 +124,8 @@ class Records:
 
     def __init__(self) -> None:
         self._books: dict[tuple[int, int], _Book] = {}
+        self._of_root: dict[int, int] = {}
+        """How many there are of entries below a root, where there are any."""
 
     def add(self, stale: Stale) -> None:
         """Keep a record until it is taken."""
@@ -132,10 +134,12 @@ class Records:
         if book is None:
             book = self._books[key] = _Book()
         book.add(stale)
+        root = stale.what.root
+        self._of_root[root] = self._of_root.get(root, 0) + 1
 
-    def any(self) -> bool:
-        """Whether there is one."""
-        return bool(self._books)
+    def any(self, root: int | None = None) -> bool:
+        """Whether there is one; when a root is given, of an entry below it."""
+        return bool(self._of_root) if root is None else root in self._of_root
 
     def of(self, *, cpu: int | None = None, tag: int | None = None) -> list[tuple[int, int]]:
         """CPU and tag wherever there is a record, of one CPU or one tag when given."""
@@ -149,7 +153,7 @@ class Records:
 
     def overlapping(self, root: int, start: int, end: int) -> list[Stale]:
         """Records of entries below ``root`` for a VA in ``start``..``end`` (exclusive)."""
-        if not self._books:
+        if root not in self._of_root:
             return []
         return [
             stale
@@ -187,7 +191,7 @@ class Records:
                 found.update(book.tables())
             for stale in found:
                 book.remove(stale)
-                stale.alive = False
+                self._end(stale)
             taken += sorted(found, key=_in_order)
             if not book.pages and not book.wide:
                 del self._books[key]
@@ -198,14 +202,23 @@ class Records:
         book = self._books.pop(key)
         found = [*book.wide, *(stale for page in book.pages.values() for stale in page)]
         for stale in found:
-            stale.alive = False
+            self._end(stale)
         return found
 
     def drop(self, stales: Iterable[Stale]) -> None:
         """End the life of single records."""
         for stale in stales:
             self._books[stale.cpu, stale.tag].remove(stale)
-            stale.alive = False
+            self._end(stale)
+
+    def _end(self, stale: Stale) -> None:
+        stale.alive = False
+        root = stale.what.root
+        left = self._of_root[root] - 1
+        if left:
+            self._of_root[root] = left
+        else:
+            del self._of_root[root]
 
     def forget(self, root: int) -> list[Stale]:
         """End the life of all records of entries below ``root``, and return them."""
