@@ -114,6 +114,8 @@ def test_words_of_vmas_that_are_overwritten():
     assert kept(BACK + START * 3) == [1, 4]
     assert kept(BACK + START + word("VMA_END", 1) + word("VMA_FLAGS", 2) + START) == [1, 3, 4, 5]
     assert kept(BACK + START + word("VMA_START", 1, vma=0x670000)) == [1, 2, 3]
+    other = word("VMA_START", 1, vma=0x670000)
+    assert kept(BACK + START * 2 + other * 2) == [1, 3, 5]
     assert kept(START * 3) == [1, 2, 3]
     assert kept(BACK + word("MM_TREE", 1) * 2) == [1, 2, 3]
 
