@@ -18,16 +18,17 @@ from shootdown.model.entries import Reason, Stale, Superseded
 from shootdown.model.known import Known
 from shootdown.model.listener import Listener
 from shootdown.model.pagetables import observed_pages, span_of
+from shootdown.model.phases import Phases
 from shootdown.model.space import Leaf, Space
 from shootdown.model.speaker import Speaker
 from shootdown.model.stacks import ThinStacks
 from shootdown.model.stream import Event
-from shootdown.model.tasks import Tasks, text
+from shootdown.model.tasks import Tasks
 from shootdown.model.thin import Thin
 from shootdown.model.tlb import Records, Tlb
 from shootdown.model.tlb_arm64 import Arm64Tlb
 from shootdown.model.tlb_x86 import X86Tlb
-from shootdown.trace.schema import Kind, Mark, Probe, Watch
+from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
 
 # Members of an Enum are slow to reach (Python before 3.12), and these are asked for at every event.
@@ -66,11 +67,7 @@ class Machine(Speaker):
         """Looks ahead in the events."""
         self._event: Event | None = None
         self._thin: Thin | None = None
-        self.phase = ""
-        """Name of the outermost phase (Mark.BEGIN, Mark.END) the guest is in; empty outside."""
-        self.phases: list[tuple[int, str]] = [(0, "")]
-        """Every phase that has been, by the number of the event it began with."""
-        self._open_phases: list[str] = []
+        self.phases: Final = Phases()
         self._mm_of: dict[int, int] = {}
         self._linear = 0
         self._since: dict[int, int] = {}
@@ -377,15 +374,7 @@ class Machine(Speaker):
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)
-        name = text(event.a, event.b)
-        if event.id == Mark.BEGIN:
-            self._open_phases.append(name)
-        elif event.id == Mark.END and name in self._open_phases:
-            del self._open_phases[self._open_phases.index(name) :]
-        phase = self._open_phases[0] if self._open_phases else ""
-        if phase != self.phase:
-            self.phase = phase
-            self.phases.append((event.seq, phase))
+        self.phases.mark(event)
 
     def _freed(self, event: Event) -> None:
         self._tell("freed", event)

@@ -175,10 +175,8 @@ class Rule(Listener):
         self._foreseen = seqs
 
     def _count_foreseen(self) -> None:
-        since, names = zip(*self.machine.phases, strict=True)
-        at = np.searchsorted(np.array(since, np.uint64), self._foreseen, side="right") - 1
-        for place, count in zip(*np.unique(at, return_counts=True), strict=True):
-            self._figures(names[place]).exercised += int(count)
+        for phase, count in self.machine.phases.count(self._foreseen).items():
+            self._figures(phase).exercised += count
         self._foreseen = _NO_NUMBERS
 
     def found(
@@ -222,7 +220,7 @@ class Rule(Listener):
             after=what.new,
             missing=missing,
             stack=what.stack,
-            workload=self.machine.phase,
+            workload=self.machine.phases.now,
             count=count,
             details=details or {},
         )
@@ -274,7 +272,7 @@ class Rule(Listener):
             after=after,
             missing=missing,
             stack=self.machine.calls.of(event.cpu),
-            workload=self.machine.phase,
+            workload=self.machine.phases.now,
             details=details or {},
         )
         self._found.append(violation)
@@ -290,7 +288,7 @@ class Rule(Listener):
         return self._described[mark] <= _KEPT
 
     def _figures(self, phase: str | None = None) -> Figures:
-        name = self.machine.phase if phase is None else phase
+        name = self.machine.phases.now if phase is None else phase
         found = self._phases.get(name)
         if found is None:
             found = self._phases[name] = Figures()
