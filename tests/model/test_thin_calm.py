@@ -77,6 +77,15 @@ def test_a_downgraded_lock_is_followed():
     assert kept(BACK + CHANGE + UP + DOWN.replace("c=256", "c=512") + BACK) == [1]
 
 
+def test_a_task_on_two_vcpus_is_not_followed():
+    here, there = "0 PROBE id=TASK_SWITCH a=0x100\n", "1 PROBE id=TASK_SWITCH a=0x100\n"
+    text = BACK + CHANGE
+    assert kept(here + there + text) == [1, 2, 3, 4, 5]
+    assert kept(there + here.replace("a=0x100", "a=0x300") + text) == [1, 2, 3]
+    moved = here + SWITCH + there + text
+    assert kept(moved) == [1, 2, 3, 4]
+
+
 def test_a_gather_that_stays_open():
     text = BACK + TAKEN + BEGUN + LEFT + CHANGE + BACK
     assert kept(text) == [1, *range(3, 9)]
@@ -130,7 +139,9 @@ def test_first_values_begin_a_vma():
     first = word("VMA_START", 1, kind="WATCH_INIT")
     assert kept(BACK + first + START) == [1, 2, 3]
     assert kept(BACK + START + first) == [1, 3]
-    assert kept(BACK + first + first) == [1, 3]
+    lock = word("VMA_LOCK_SEQ", 1)
+    assert kept(BACK + lock + lock.replace("WATCH", "WATCH_INIT")) == [1, 2, 3]
+    assert kept(BACK + first + first) == [1, 2, 3]
 
 
 def test_locks_of_vmas_bring_them_into_the_tree():

@@ -11,8 +11,8 @@ from shootdown.errors import NotReproducedError
 from shootdown.race import find, reduce, words
 from shootdown.race.finding import Expected, Finding
 from shootdown.race.points import Advance, Hold, Pause, Plan, Point, Step, steps
-from shootdown.race.replay import Seen
-from shootdown.race.shrink import Search
+from shootdown.race.replay import Replayed, Seen
+from shootdown.race.shrink import Search, as_sure
 from shootdown.run.experiment import Experiment
 
 CLEAR = Point(event="pte_write", thread="mapper", when="after", new="none", of="window")
@@ -113,6 +113,23 @@ def test_a_result_that_was_luck_is_refused() -> None:
     assert found is not None
     assert [hold.point for hold in found.holds] == [CLEAR]
     assert tried.tried > before
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "share", "sure"),
+    [
+        (3, 3, 1.0, True),
+        (19, 20, 1.0, True),
+        (2, 3, 1.0, False),
+        (0, 3, 1 / 3, False),
+        (1, 3, 1 / 3, True),
+        (1, 20, 0.5, False),
+    ],
+)
+def test_fresh_trials_bear_a_result_out(hits: int, trials: int, share: float, sure: bool) -> None:
+    expected = Expected("stale-after-return", "munmap", "may", "0" * 12)
+    seen = [Seen(Path(), 1, "", n < hits, n < hits, ()) for n in range(trials)]
+    assert as_sure(Replayed(expected, tuple(seen)), share) is sure
 
 
 def test_a_plan_is_tried_once() -> None:

@@ -13,6 +13,7 @@ from shootdown.rules.check import POLICIES, CheckReport, check
 from shootdown.rules.feed import REFERENCE, How
 from shootdown.trace.text import parse
 from tests.rules.corpus import CORPUS, Case, TextTrace, cases
+from tests.rules.strange import TRACES
 
 SIZES = (2, 7, 64, 1 << 18)
 
@@ -31,6 +32,13 @@ def same(trace, policy: str) -> CheckReport:
 def test_corpus(case: Case):
     text = case.path.read_text()
     same(TextTrace(case.header("arch"), text), case.header("policy", "wilcox"))
+
+
+@pytest.mark.parametrize("what", TRACES)
+def test_strange_traces(what: str):
+    report = same(TextTrace("x86_64", TRACES[what]), "wilcox")
+    assert report.rules["flush-deadline"].armed
+    assert report.coverage["returns to user"] > 0
 
 
 @dataclasses.dataclass(frozen=True)

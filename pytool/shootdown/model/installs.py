@@ -19,6 +19,7 @@ from shootdown.model.faults import Attempt
 from shootdown.model.history import History
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
+from shootdown.model.vma_locks import SEQUENCE
 from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -30,7 +31,6 @@ KINDS: Final = (
 """All that is looked at; other events make no difference."""
 _DEPTH: Final = 8
 """Attempts of one task that may be under way within each other, at most."""
-_SEQUENCE: Final = (1 << 32) - 1
 
 
 def within(history: History) -> dict[int, Attempt]:
@@ -83,8 +83,8 @@ class Vmas:
             return 0
         lock, end = self._locks.records[mine : mine + 1], self._ends.records[last]
         over = further is not None and self._before[further] < seq
-        same = (int(lock["c"][0]) ^ int(end["c"])) & _SEQUENCE == 0
-        return holders(self._running, lock)[0] if same and not over else 0
+        same = (int(lock["c"][0]) ^ int(end["c"])) & SEQUENCE == 0
+        return int(holders(self._running, lock)[0]) if same and not over else 0
 
 
 class _Words:

@@ -23,7 +23,12 @@ class Listener:
     """Names of the hooks that it has no use for while it is not armed; ``HOOKS``: of none."""
 
     functions: ClassVar[tuple[Function, ...]] = ()
-    """Functions that ``called`` and ``left`` are to tell of, wherever they are entered."""
+    """Functions that ``called`` and ``left`` are to tell of.
+
+    A check may leave out calls, and changes of mmap_lock and of words of VMAs that ``watched``
+    would tell of, where the rule ``flush-deadline`` has no use for them (``thin_calm``,
+    ``thin_vmas``), unless they are ``demanded``.
+    """
 
     @property
     def armed(self) -> bool:
@@ -32,11 +37,7 @@ class Listener:
 
     @property
     def demanded(self) -> Collection[int]:
-        """Numbers of events that it must hear of, known once ``begun`` was told.
-
-        Of changes of a VMA's words, a check may leave out those that nobody demands, where the
-        rule ``flush-deadline`` has no use for them.
-        """
+        """Numbers of events that it must hear of, known once ``begun`` was told."""
         return ()
 
     history: ClassVar[tuple[Kind, ...]] = tuple(Kind)

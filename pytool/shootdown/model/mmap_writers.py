@@ -8,7 +8,6 @@ is known for sure, although the changes of different tasks may be numbered in th
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Final
 
 import numpy as np
@@ -31,43 +30,35 @@ class Writers:
         inits = mine[(mine["kind"] == Kind.WATCH_INIT) & (mine["c"] & np.uint64(WRITER) != 0)]
         self._unseen: Final = _first_changes(inits, writer)
         self._holds: Final[dict[tuple[int, int], tuple[list[int], list[bool]]]] = {}
-        who = holders(Running(events), writer)
+        who = holders(Running(events), writer).tolist()
         rows = zip(writer[["seq", "d", "c"]].tolist(), who, strict=True)
         for (seq, lock, new), holder in rows:
             seqs, taken = self._holds.setdefault((lock, holder), ([], []))
             seqs.append(seq)
             taken.append(bool(new & WRITER))
 
-    def held(self, mm: int, holder: int, seq: int) -> bool:
-        """Whether ``holder`` (of ``holders``) holds the lock of the mm at its own record ``seq``.
+    def held(
+        self,
+        mm: npt.NDArray[np.uint64],
+        holder: npt.NDArray[np.uint64],
+        seq: npt.NDArray[np.uint64],
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each ``holder`` (of ``holders``) holds the lock of the mm at a record of its own.
 
         True also while nobody can tell: from the moment a lock that was held began to be watched
         until its writer's bit changes.
         """
-        if any(begin < seq < end for begin, end in self._unseen.get(mm, ())):
-            return True
-        seqs, taken = self._holds.get((mm, holder), ([], []))
-        at = bisect_right(seqs, seq)
-        if at:
-            return taken[at - 1]
-        return bool(taken) and not taken[0]  # taken before it was watched
-
-    def held_many(
-        self, mm: npt.NDArray[np.uint64], holder: list[int], seq: npt.NDArray[np.uint64]
-    ) -> npt.NDArray[np.bool_]:
-        """``held`` of many at once."""
         found = np.zeros(len(seq), np.bool_)
-        who = np.array(holder, np.uint64)
-        order = np.lexsort((who, mm))
-        changes = (np.diff(mm[order]) != 0) | (np.diff(who[order]) != 0)
+        order = np.lexsort((holder, mm))
+        changes = (np.diff(mm[order]) != 0) | (np.diff(holder[order]) != 0)
         for mine in np.split(order, np.flatnonzero(changes) + 1):
             if len(mine):
-                one = int(mm[mine[0]]), int(who[mine[0]])
-                found[mine] = self._held_by(*one, seq[mine])
+                found[mine] = self._held_by(int(mm[mine[0]]), int(holder[mine[0]]), seq[mine])
         return found
 
     def _held_by(self, mm: int, holder: int, seq: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         seqs, taken = self._holds.get((mm, holder), ([], []))
+        # What is given back first was taken before it was watched.
         states = np.array([bool(taken) and not taken[0], *taken], np.bool_)
         found: npt.NDArray[np.bool_] = states[
             np.searchsorted(np.array(seqs, np.uint64), seq, side="right")
@@ -77,12 +68,10 @@ class Writers:
         return found
 
 
-def holders(running: Running, mine: Events) -> list[int]:
+def holders(running: Running, mine: Events) -> npt.NDArray[np.uint64]:
     """Who made each of ``mine``: VA of the task_struct; before the CPU's first switch the CPU."""
     tasks = running.of(mine)
-    found: npt.NDArray[np.uint64] = np.where(tasks == 0, mine["cpu"].astype(np.uint64), tasks)
-    listed: list[int] = found.tolist()
-    return listed
+    return np.where(tasks == 0, mine["cpu"].astype(np.uint64), tasks)
 
 
 def _first_changes(inits: Events, writer: Events) -> dict[int, list[tuple[int, int]]]:

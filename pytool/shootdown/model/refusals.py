@@ -58,7 +58,9 @@ def refusals(history: History) -> list[Refusal]:
     switches = _switches(events)
     returns = events[events["kind"] == Kind.RET_USER]
     by_task: dict[int, list[int]] = {}
-    for seq, task in zip(returns["seq"].tolist(), holders(Running(events), returns), strict=True):
+    for seq, task in zip(
+        returns["seq"].tolist(), holders(Running(events), returns).tolist(), strict=True
+    ):
         by_task.setdefault(task, []).append(seq)
     found: list[Refusal] = []
     for fault in history.faults.faults:
@@ -118,7 +120,9 @@ class _Sweep:
         stored = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)
         mine = events[stored]
         mine = mine[(mine["b"] ^ mine["c"]) & np.uint64(WRITER) != 0]
-        rows = zip(mine[["seq", "d", "c"]].tolist(), holders(Running(events), mine), strict=True)
+        rows = zip(
+            mine[["seq", "d", "c"]].tolist(), holders(Running(events), mine).tolist(), strict=True
+        )
         for (seq, mm, new), holder in rows:
             do = self._taken if new & WRITER else self._given
             yield seq, partial(do, mm, holder)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import Columns, Fields
+from shootdown.trace.columns import Columns, Fields, any_of
 from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -152,20 +152,13 @@ class Selection:
         kind = part["kind"]
         wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
         for field, kinds_with in _VA:
-            at = np.flatnonzero(_any_of(kind, kinds_with))
+            at = np.flatnonzero(any_of(kind, kinds_with))
             wanted[at[part[field][at] >> _SIGN == 1]] = False
-        at = np.flatnonzero(_any_of(kind, _WATCHES))
+        at = np.flatnonzero(any_of(kind, _WATCHES))
         wanted[at[~self._words[part["id"][at]]]] = False
         at = np.flatnonzero(kind == Kind.OBS)
         wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
         return self._thin(cpu, part, wanted) if self._thin else wanted
-
-
-def _any_of(kind: npt.NDArray[np.uint16], wanted: Iterable[int]) -> Mask:
-    table = np.zeros(_KINDS, np.bool_)
-    table[list(wanted)] = True
-    found: Mask = table[np.minimum(kind, _KINDS - 1)]
-    return found
 
 
 def _previous(

@@ -18,7 +18,7 @@ from shootdown.arch.base import Arch
 from shootdown.model.stream import Mask, Window
 from shootdown.model.thin_barriers import needless_barriers
 from shootdown.model.thin_calls import asks, quiet_calls
-from shootdown.model.thin_calm import Calm
+from shootdown.model.thin_calm import Calm, Tasks
 from shootdown.model.thin_returns import Returns
 from shootdown.model.thin_vmas import VmaWords
 from shootdown.model.thin_words import quiet_words
@@ -41,6 +41,7 @@ class Thin:
         self._functions = np.zeros(_NUMBERS, np.bool_)
         self._functions[list(functions)] = True
         self._returns = Returns(arch)
+        self._tasks = Tasks()
         self._asks: dict[int, Mask] = {}
         self._calm: dict[int, Calm] = {}
         self._vmas = VmaWords((), (), ())
@@ -55,7 +56,8 @@ class Thin:
         self._returns.begin(window)
         parts = window.columns
         self._asks = {cpu: asks(part) for cpu, part in parts.items()}
-        self._calm = {cpu: Calm(part, self._asks[cpu]) for cpu, part in parts.items()}
+        twice = self._tasks.twice(parts)
+        self._calm = {cpu: Calm(part, self._asks[cpu] | twice) for cpu, part in parts.items()}
         calm = [self._calm[cpu].mask for cpu in parts]
         self._vmas = VmaWords([*parts.values()], [self._asks[cpu] for cpu in parts], calm)
 
@@ -66,9 +68,11 @@ class Thin:
         useless = needless_barriers(part) | quiet_words(part, self._asks[cpu], loud)
         useless |= self._vmas.quiet(part, self._calm[cpu].mask)
         useless |= self._quiet_calls(self._calm[cpu], part, wanted, loud)
-        useless[_places(self._demanded, part)] = False
         left = wanted & ~useless
-        return left & ~self._returns.quiet(part, left)
+        left &= ~self._returns.quiet(part, left)
+        demanded = _places(self._demanded, part)
+        left[demanded] = wanted[demanded]
+        return left
 
     def _quiet_calls(self, calm: Calm, part: Fields, wanted: Mask, loud: Mask) -> Mask:
         """Calls, and changes of mmap_lock where all calls that go with them are left out."""

@@ -6,30 +6,55 @@ listener for which functions, mmap_lock and VMAs matter one by one.
 A vCPU is *calm* from a RET_USER on, until it records a store that may take an entry away, a switch
 of tasks, the downgrade of an mmap_lock, or a gather (struct mmu_gather) that is not finished before
 one of these. While it is calm its task owes nothing: RET_USER ends what the task owed, was inside
-of and had downgraded (``FlushDeadline.user``), and only a store over an entry makes it owe more.
+of and had downgraded (``FlushDeadline.user``), and only a store over an entry makes it owe more,
+by the vCPU itself: a task runs on one at a time. Where a trace says otherwise nobody is calm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
+from shootdown.model.vma_map import DEATHS
 from shootdown.trace.columns import Fields, any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _At = npt.NDArray[np.intp]
-_Words = npt.NDArray[np.uint64]
 
 _WRITER: Final = np.uint64(1)
 _DOWNGRADE: Final = np.uint64(0x100 - 1)
 """A writer becomes a reader: include/linux/rwsem.h, kernel/locking/rwsem.c downgrade_write()."""
-_STAY: Final = (Function.vm_area_free, Function["__vm_area_free"])
-"""Whose beginning says something of a VMA, whoever calls."""
+_NEVER: Final = (1 << 64) - 1
 _BEGIN, _FINISH, _FINISHED = range(3)
+
+
+class Tasks:
+    """Follows which task each vCPU runs, from one piece of the trace to the next."""
+
+    def __init__(self) -> None:
+        self._now: dict[int, int] = {}
+
+    def twice(self, parts: Mapping[int, Fields]) -> bool:
+        """Whether, in this piece, a task is on two vCPUs at once: in a strange trace."""
+        every = np.array([*self._runs(parts)], np.uint64).reshape(-1, 3)
+        task, start, end = every[np.lexsort((every[:, 1], every[:, 0]))].T
+        return bool(np.any((task[1:] == task[:-1]) & (start[1:] < end[:-1])))
+
+    def _runs(self, parts: Mapping[int, Fields]) -> Iterator[tuple[int, int, int]]:
+        """Task, and from which number to which it runs; not what ran before the first switch."""
+        for cpu in {*parts, *self._now}:
+            seqs, tasks = [0], [self._now.get(cpu, 0)]
+            if part := parts.get(cpu):
+                mine = (part["kind"] == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)
+                seqs += part["seq"][mine].tolist()
+                tasks += part["a"][mine].tolist()
+            self._now[cpu] = tasks[-1]
+            yield from (run for run in zip(tasks, seqs, [*seqs[1:], _NEVER], strict=True) if run[0])
 
 
 class Calm:
@@ -77,7 +102,7 @@ class Calm:
         gathered it has finished, and is then as if it never had. A freed VMA is told of.
         """
         found = loud & self.mask
-        found[found] = ~any_of(part["id"][found], _STAY)
+        found[found] = ~any_of(part["id"][found], DEATHS)
         return found
 
     def spoilt(self, events: Mask) -> Mask:

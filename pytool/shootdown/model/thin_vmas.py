@@ -43,8 +43,8 @@ class VmaWords:
         Proof: what ``VmaMap`` says is asked at stores that take something away, and at stores to
         the words of ``_PLACES``, of which it matters only whether the VMA is in the tree
         (``inside``), and that only when the storing task owes something: when it is not calm. A
-        first value (WATCH_INIT) begins a VMA, and so only another first value stands for it.
-        ``vm_page_prot`` is followed by nobody.
+        first value (WATCH_INIT) begins a VMA and so stays; nor does it put a VMA into the tree, and
+        so it does not stand for a lock. ``vm_page_prot`` is followed by nobody.
         """
         found: Mask = (part["id"] == Watch.VMA_PAGE_PROT) & _watches(part)
         at = _stores(part)
@@ -53,10 +53,11 @@ class VmaWords:
         at, word, vma = at[order], word[order], vma[order]
         this, behind = at[:-1], at[1:]
         same = (word[1:] == word[:-1]) & (vma[1:] == vma[:-1]) & (word[:-1] != Watch.VMA_REFCNT)
-        same &= (part["kind"][this] == Kind.WATCH) | (part["kind"][behind] == Kind.WATCH_INIT)
+        same &= part["kind"][this] == Kind.WATCH
         same &= calm[this] & _none_between(self._asked, part, this, behind)
         lock = word[:-1] == Watch.VMA_LOCK_SEQ
-        same &= ~lock | (calm[behind] & _none_between(self._placed, part, this, behind))
+        stands = calm[behind] & (part["kind"][behind] == Kind.WATCH)
+        same &= ~lock | (stands & _none_between(self._placed, part, this, behind))
         found[this[same]] = True
         return found
 

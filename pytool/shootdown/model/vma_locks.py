@@ -27,6 +27,8 @@ from shootdown.trace.types import Events
 
 EXCLUDE: Final = 1 << 30
 """include/linux/mm_types.h: VM_REFCNT_EXCLUDE_READERS_FLAG."""
+SEQUENCE: Final = (1 << 32) - 1
+"""Bits of vm_lock_seq and mm_lock_seq that are compared."""
 _READER_BIAS: Final = 8
 """Binary logarithm of a reader's share in the count of a rw_semaphore."""
 _READERS: Final = (1 << 55) - 1

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from shootdown.model.latest import At, Mask, firsts, latest_before
 from shootdown.model.mmap_writers import Writers, holders
 from shootdown.model.running import Running
-from shootdown.model.vma_locks import EXCLUDE
+from shootdown.model.vma_locks import EXCLUDE, SEQUENCE
+from shootdown.model.vma_map import DEATHS
 from shootdown.model.vmas import FIELDS
 from shootdown.trace.columns import Columns, any_of
 from shootdown.trace.functions import Function
@@ -36,10 +37,7 @@ JUDGED: Final = (
 _OF_VMAS: Final = (*FIELDS, Watch.VMA_LOCK_SEQ, Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _OF_MMS: Final = (Watch.MM_LOCK_SEQ, Watch.MM_TREE)
 _BIRTHS: Final = (Function.vm_area_alloc, Function.vm_area_dup)
-_DEATHS: Final = (Function.vm_area_free, Function["__vm_area_free"])
 _COUNT: Final = np.uint64(~EXCLUDE & (1 << 64) - 1)
-_SEQUENCE: Final = np.uint64((1 << 32) - 1)
-"""Sequence numbers are of 32 bits."""
 _UNKNOWN: Final = -1
 
 _Words = npt.NDArray[np.uint64]
@@ -89,7 +87,7 @@ def stores(events: Events) -> Stores:
     words = frozenset(np.unique(function[watch]).tolist())
     kept = watch & any_of(function, (*_OF_VMAS, *_OF_MMS))
     kept |= (kind == Kind.EXIT) & any_of(function, _BIRTHS)
-    kept |= (kind == Kind.ENTER) & any_of(function, _DEATHS)
+    kept |= (kind == Kind.ENTER) & any_of(function, DEATHS)
     rows = events[kept]
     lives = _Lives(Columns(rows), words)
     mine = np.sort(np.concatenate([lives.judged, _trees(rows)]))
@@ -97,7 +95,7 @@ def stores(events: Events) -> Stores:
     mm = np.where(tree, rows["d"][mine], lives.mm[mine])
     flags = rows["id"][mine] == Watch.VMA_FLAGS
     flags &= rows["flags"][mine] & Flag.ATOMIC != 0
-    held = Writers(events).held_many(mm, holders(Running(events), rows[mine]), rows["seq"][mine])
+    held = Writers(events).held(mm, holders(Running(events), rows[mine]), rows["seq"][mine])
     return Stores(
         seq=rows["seq"][mine],
         word=rows["id"][mine],
@@ -130,7 +128,8 @@ class _Lives:
         alive = latest_before(death, first) < 0
         told = alive & ~birth & ~death
         counted = Watch.VMA_REFCNT in words
-        sets, inside = (_counts if counted else _marks)(id, kind, rows["b"][order], value[order])
+        old, new = rows["b"][order], value[order]
+        sets, inside = _counts(id, old, new) if counted else _marks(id, kind, new)
         at = latest_before(told & sets, first)
         from_birth = not words & {Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ}
         here = np.where(at >= 0, inside[at], birth[first] & from_birth)
@@ -165,13 +164,11 @@ class _Lives:
         there[there] = number[order[at[there]]] == place[there]
         found = np.full(len(mine), _UNKNOWN, np.int8)
         now = rows["c"][sequences[order[at[there]]]]
-        found[there] = (value[mine][there] ^ now) & _SEQUENCE == 0
+        found[there] = (value[mine][there] ^ now) & np.uint64(SEQUENCE) == 0
         return found
 
 
-def _counts(
-    id: npt.NDArray[Any], kind: npt.NDArray[Any], old: _Words, new: _Words
-) -> tuple[Mask, Mask]:
+def _counts(id: npt.NDArray[Any], old: _Words, new: _Words) -> tuple[Mask, Mask]:
     """Which counts say whether a VMA is in the tree, and what.
 
     A reader's change that is numbered late is from no 0, and so puts nothing back.
@@ -181,9 +178,7 @@ def _counts(
     return counts & (out | (old & _COUNT == 0)), ~out
 
 
-def _marks(
-    id: npt.NDArray[Any], kind: npt.NDArray[Any], old: _Words, new: _Words
-) -> tuple[Mask, Mask]:
+def _marks(id: npt.NDArray[Any], kind: npt.NDArray[Any], new: _Words) -> tuple[Mask, Mask]:
     """The same of the words that kernels without such a count have."""
     locks = id == Watch.VMA_LOCK_SEQ
     sets = (locks | (id == Watch.VMA_DETACHED)) & (kind == Kind.WATCH)

@@ -15,7 +15,7 @@ VMA's steps, but for the reference count, whose changes by readers are no steps 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -129,10 +129,16 @@ _NAME: Final = 4
 _TREE, _FREE, _RELEASE, _ATTACH, _DETACH = map(
     EVENTS.index, ("tree", "free", "release", "attach", "detach")
 )
-_NAMES: Final = np.zeros(1 << 16, np.uint8)
-"""By number of a word or of a function that gives birth."""
-for _number, _event in (*FIELDS.items(), *_BIRTHS.items()):
-    _NAMES[_number] = EVENTS.index(_event)
+
+
+def _names(events: Mapping[Any, str]) -> npt.NDArray[np.uint8]:
+    """By number of a word, or of a function, the place of its step among ``EVENTS``."""
+    found = np.zeros(1 << 16, np.uint8)
+    found[list(events)] = [EVENTS.index(event) for event in events.values()]
+    return found
+
+
+_FIELD_NAMES, _BIRTH_NAMES = _names(FIELDS), _names(_BIRTHS)
 
 
 def _with_trees(kept: Events) -> Events:
@@ -231,7 +237,9 @@ class _Lives:
         fields = change & any_of(self._ids, FIELDS)
         self.steps: Final[Mask] = births | (deaths & known) | fields | turns
         attachment = np.where(self.attached, _ATTACH, _DETACH)
-        self.names: Final = np.where(turns, attachment, _NAMES[records["id"]])
+        self.names: Final = np.select(
+            [turns, births], [attachment, _BIRTH_NAMES[records["id"]]], _FIELD_NAMES[records["id"]]
+        )
         self._shown: Final = latest(init, self._first)
 
     def shown_at(self, at: At) -> At:

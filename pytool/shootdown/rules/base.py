@@ -172,7 +172,7 @@ class Rule(Listener):
 
     def exercised_at(self, seqs: npt.NDArray[np.uint64]) -> None:
         """So it has at all these numbers, as a look at the whole trace beforehand has found."""
-        self._foreseen = seqs
+        self._foreseen = np.concatenate([self._foreseen, seqs])
 
     def _count_foreseen(self) -> None:
         for phase, count in self.machine.phases.count(self._foreseen).items():

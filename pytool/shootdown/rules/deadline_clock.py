@@ -53,8 +53,8 @@ class Clock:
         """Whether it tells of VMAs."""
         self._tasks: Final = tasks
         self._gathers: Final[dict[Task, list[Gather]]] = {}
-        self._finishing: Final[dict[int, int]] = {}
-        """Of the tlb_finish_mmu under way with a stack pointer: which gather it finishes."""
+        self._finishing: Final[dict[Task, dict[int, int]]] = {}
+        """Of a task's tlb_finish_mmu under way with a stack pointer: which gather it finishes."""
         self._downgraded: Final[dict[Task, set[int]]] = {}
 
     def gather(self, task: Task, mm: int) -> Gather | None:
@@ -65,6 +65,7 @@ class Clock:
     def back_in_user_mode(self, task: Task) -> None:
         """The task is inside of nothing any more."""
         self._gathers.pop(task, None)
+        self._finishing.pop(task, None)
         self._downgraded.pop(task, None)
 
     def called(self, event: Event) -> None:
@@ -75,7 +76,7 @@ class Clock:
             mine[:] = [one for one in mine if one.tlb != event.b]
             mine.append(Gather(event.b, event.c))
         elif event.id == Function.tlb_finish_mmu:
-            self._finishing[event.a] = event.b
+            self._finishing.setdefault(task, {})[event.a] = event.b
         elif event.id in DEATHS:
             self.vmas.died(event.b)
 
@@ -84,12 +85,13 @@ class Clock:
         task = self._tasks.cpu(event.cpu).task
         match event.id:
             case Function.tlb_finish_mmu:
-                yield from self._finished(task, self._finishing.pop(event.a, 0))
+                finishing = self._finishing.get(task, {})
+                yield from self._finished(task, finishing.pop(event.a, 0))
             case Function.try_to_unmap_flush:
                 yield Moment.BATCH, ("batch", task)
             case Function.try_to_unmap_flush_dirty if not event.flags & Flag.TAIL:
                 yield Moment.BATCH, ("dirty", task)
-        yield Moment.RETURN, ("return", event.id, event.a)
+        yield Moment.RETURN, ("return", task, event.id, event.a)
 
     def _finished(self, task: Task, tlb: int) -> Iterator[Passed]:
         mine = self._gathers.get(task, [])

@@ -230,7 +230,7 @@ class FlushDeadline(Rule):
                 case Moment.UNLINK:
                     yield "unlink", task
                 case Moment.RETURN:
-                    yield from self._return(row, what)
+                    yield from self._return(row, what, task)
 
     def _by_its_lock(self, row: Row, mm: int, what: Superseded) -> bool:
         """Whether the page-table lock is kept until the flush.
@@ -243,7 +243,7 @@ class FlushDeadline(Rule):
         vma = self._clock.vmas.at(mm, what.va) if row is rows.MOVE else None
         return row is not rows.MOVE or (vma is not None and not vma.flags & _HUGETLB)
 
-    def _return(self, row: Row, what: Superseded) -> Iterator[Hashable]:
+    def _return(self, row: Row, what: Superseded, task: Task) -> Iterator[Hashable]:
         frames, at = self.machine.calls.frames(what.cpu), rows.around(what.stack, row)
         if 0 <= at < len(frames):
-            yield "return", *frames[at]
+            yield "return", task, *frames[at]

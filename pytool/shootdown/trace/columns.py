@@ -50,20 +50,20 @@ _NARROW: Final = ("kind", "id", "cpu", "seq")
 """Fields that are asked for again and again, and take a fifth of a record together."""
 
 
-class Records(np.ndarray[tuple[int], np.dtype[np.void]]):
+class Narrowed(np.ndarray[tuple[int], np.dtype[np.void]]):
     """Events, of which the fields that all ask for are kept in columns. Not to be written to."""
 
-    _columns: Columns
+    _columns: Columns | None = None
 
     def __getitem__(self, key: Any, /) -> Any:
-        if isinstance(key, str) and key in _NARROW:
+        if self._columns is not None and isinstance(key, str) and key in _NARROW:
             return self._columns[key]
         return np.asarray(self)[key]
 
 
 def with_columns(events: Events) -> Events:
     """The same events, quick to look through by what they are."""
-    found = events.view(Records)
+    found = events.view(Narrowed)
     found._columns = Columns(events)
     return found
 
