@@ -93,3 +93,14 @@ def test_the_root_that_a_table_was_linked_below_last() -> None:
     waiting = Waiting(parse(link.format("0x10000") + "0 BARRIER\n" + link.format("0x20000")))
     assert [waiting.root(0x2000, seq) for seq in range(1, 5)] == [0, 0x10000, 0x10000, 0x20000]
     assert waiting.root(0x3000, 9) == 0
+
+
+def test_a_frame_that_becomes_a_root_is_below_itself() -> None:
+    waiting = Waiting(
+        parse("""
+        0 TABLE_LINK a=0x10000 b=0x2000 d=0x10000 level=3
+        0 ROOT_LEARN b=0x2000 level=4
+        0 TABLE_LINK a=0x20000 b=0x2000 d=0x20000 level=3
+        """)
+    )
+    assert [waiting.root(0x2000, seq) for seq in range(1, 5)] == [0, 0x10000, 0x2000, 0x20000]

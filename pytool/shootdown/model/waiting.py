@@ -31,13 +31,18 @@ class Waiting:
         self._cpus: Final = {
             int(cpu): _Cpu(events[events["cpu"] == cpu]) for cpu in np.unique(events["cpu"])
         }
-        links = events[events["kind"] == Kind.TABLE_LINK]
+        links = events[any_of(events["kind"], (Kind.TABLE_LINK, Kind.ROOT_LEARN))]
+        roots = np.where(links["kind"] == Kind.ROOT_LEARN, links["b"], links["d"])
         self._links: Final[dict[int, list[tuple[int, int]]]] = {}
-        for seq, table, root in zip(*(links[n].tolist() for n in ("seq", "b", "d")), strict=True):
+        rows = zip(links["seq"].tolist(), links["b"].tolist(), roots.tolist(), strict=True)
+        for seq, table, root in rows:
             self._links.setdefault(table, []).append((seq, root))
 
     def root(self, table: int, seq: int) -> int:
-        """PA of the root that a table was linked below last before a number; 0 for none."""
+        """PA of the root that a table was linked below last before a number; 0 for none.
+
+        Its own when it had become a root itself since: frames have more than one life.
+        """
         roots = [root for at, root in self._links.get(table, ()) if at < seq]
         return roots[-1] if roots else 0
 

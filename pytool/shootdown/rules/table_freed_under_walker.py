@@ -26,7 +26,7 @@ class TableFreedUnderWalker(Rule):
     needs: ClassVar = (Kind.PTE_WRITE, Kind.ROOT_LOAD, Kind.RET_USER, Kind.PAGE_FREED)
     history: ClassVar = (
         *(Kind.ENTER, Kind.EXIT, Kind.PROBE, Kind.PROBE_MORE, Kind.RET_USER, Kind.ROOT_LOAD),
-        *(Kind.TABLE_LINK, Kind.TABLE_UNLINK, Kind.ROOT_FORGET, Kind.ARMED),
+        *(Kind.TABLE_LINK, Kind.TABLE_UNLINK, Kind.ROOT_LEARN, Kind.ROOT_FORGET, Kind.ARMED),
         *(Kind.PAGE_FREED, Kind.PAGE_ALLOCATED),
     )
     text: ClassVar = """\
