@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from shootdown.model.faults import Attempt
 from shootdown.model.history import History
+from shootdown.model.latest import Places
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
 from shootdown.model.vma_locks import SEQUENCE
@@ -69,40 +70,24 @@ class Vmas:
         watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
         locks = np.flatnonzero(watch & (events["id"] == Watch.VMA_LOCK_SEQ))
         ends = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))
-        self._locks: Final = _Words(events[locks])
-        self._ends: Final = _Words(events[ends])
+        self._locks: Final = events[locks]
+        self._ends: Final = events[ends]
+        self._lock_places: Final = Places(self._locks["d"], self._locks["seq"])
+        self._end_places: Final = Places(self._ends["d"], self._ends["seq"])
         self._running: Final = Running(events)
         self._before: Final = _previous(events)[ends]
         """For every end the number that its CPU drew before."""
 
     def writer(self, base: int, mm: int, seq: int) -> int:
         """Who (of ``holders``) has the VMA locked to write at ``seq`` for sure; 0 for nobody."""
-        mine, _ = self._locks.around(base, seq)
-        last, further = self._ends.around(mm, seq)
+        mine, _ = self._lock_places.around(base, seq)
+        last, further = self._end_places.around(mm, seq)
         if mine is None or last is None:
             return 0
-        lock, end = self._locks.records[mine : mine + 1], self._ends.records[last]
+        lock, end = self._locks[mine : mine + 1], self._ends[last]
         over = further is not None and self._before[further] < seq
         same = (int(lock["c"][0]) ^ int(end["c"])) & SEQUENCE == 0
         return int(holders(self._running, lock)[0]) if same and not over else 0
-
-
-class _Words:
-    """Changes of one kind of word in all the structures that have it."""
-
-    def __init__(self, records: Events) -> None:
-        self.records: Final = records
-        self._order: Final = np.argsort(records["d"], kind="stable")
-        self._of: Final = records["d"][self._order]
-        self._seq: Final = records["seq"][self._order]
-
-    def around(self, base: int, seq: int) -> tuple[int | None, int | None]:
-        """In the structure at a VA, places of the last change up to ``seq`` and of the next."""
-        first = int(self._of.searchsorted(np.uint64(base)))
-        end = int(self._of.searchsorted(np.uint64(base), side="right"))
-        at = first + int(self._seq[first:end].searchsorted(np.uint64(seq), side="right"))
-        last = int(self._order[at - 1]) if at > first else None
-        return last, int(self._order[at]) if at < end else None
 
 
 def _previous(events: Events) -> npt.NDArray[np.uint64]:

@@ -1,11 +1,14 @@
-"""For records of many things, sorted by thing: what was the last one of a kind, up to each."""
+"""For records of many things: what was the last one of a kind, up to each, or up to a number."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from shootdown.model.stream import Mask
+
 At = npt.NDArray[np.intp]
 
 
@@ -25,3 +28,21 @@ def latest_before(which: Mask, first: At) -> At:
     at = np.maximum.accumulate(np.where(which, np.arange(len(which)), -1))
     before = np.concatenate([[-1], at[:-1]]).astype(np.intp)[: len(at)]
     return np.where(before >= first, before, -1)
+
+
+class Places:
+    """Finds records by what they are about and their number."""
+
+    def __init__(self, base: npt.NDArray[np.uint64], seq: npt.NDArray[np.uint64]) -> None:
+        """The VA of the thing and the number of each record; numbers rise."""
+        self._order: Final = np.argsort(base, kind="stable")
+        self._bases: Final = base[self._order]
+        self._seqs: Final = seq[self._order]
+
+    def around(self, base: int, seq: int) -> tuple[int | None, int | None]:
+        """About the thing at a VA, places of the last record up to ``seq`` and of the next."""
+        first = int(self._bases.searchsorted(np.uint64(base)))
+        end = int(self._bases.searchsorted(np.uint64(base), side="right"))
+        at = first + int(self._seqs[first:end].searchsorted(np.uint64(seq), side="right"))
+        last = int(self._order[at - 1]) if at > first else None
+        return last, int(self._order[at]) if at < end else None

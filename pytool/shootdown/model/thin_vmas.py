@@ -17,10 +17,8 @@ from shootdown.trace.schema import Kind, Watch
 
 _Numbers = npt.NDArray[np.uint64]
 
-_VALUES: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_FLAGS)
 _PLACES: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ)
-_WORDS: Final = np.zeros(1 << 16, np.bool_)
-_WORDS[list({*_VALUES, *_PLACES})] = True
+_WORDS: Final = (*_PLACES, Watch.VMA_FLAGS)
 
 
 class VmaWords:
@@ -63,14 +61,12 @@ class VmaWords:
 
 
 def _watches(part: Fields) -> Mask:
-    kind = part["kind"]
-    found: Mask = (kind == Kind.WATCH) | (kind == Kind.WATCH_INIT)
-    return found
+    return any_of(part["kind"], (Kind.WATCH, Kind.WATCH_INIT))
 
 
 def _stores(part: Fields) -> npt.NDArray[np.intp]:
     """Where the part tells of these words."""
-    return np.flatnonzero(_watches(part) & _WORDS[part["id"]])
+    return np.flatnonzero(_watches(part) & any_of(part["id"], _WORDS))
 
 
 def _sorted(numbers: Iterable[_Numbers]) -> _Numbers:

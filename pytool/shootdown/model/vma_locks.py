@@ -27,6 +27,8 @@ from shootdown.trace.types import Events
 
 EXCLUDE: Final = 1 << 30
 """include/linux/mm_types.h: VM_REFCNT_EXCLUDE_READERS_FLAG."""
+COUNT: Final = np.uint64(~EXCLUDE & (1 << 64) - 1)
+"""All bits of ``vm_refcnt`` but that one."""
 SEQUENCE: Final = (1 << 32) - 1
 """Bits of vm_lock_seq and mm_lock_seq that are compared."""
 _READER_BIAS: Final = 8

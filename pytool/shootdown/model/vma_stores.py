@@ -19,10 +19,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.model.latest import At, Mask, firsts, latest_before
+from shootdown.model.latest import At, firsts, latest_before
 from shootdown.model.mmap_writers import Writers, holders
 from shootdown.model.running import Running
-from shootdown.model.vma_locks import EXCLUDE, SEQUENCE
+from shootdown.model.stream import Mask
+from shootdown.model.vma_locks import COUNT, SEQUENCE
 from shootdown.model.vma_map import DEATHS
 from shootdown.model.vmas import FIELDS
 from shootdown.trace.columns import Columns, any_of
@@ -37,7 +38,6 @@ JUDGED: Final = (
 _OF_VMAS: Final = (*FIELDS, Watch.VMA_LOCK_SEQ, Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _OF_MMS: Final = (Watch.MM_LOCK_SEQ, Watch.MM_TREE)
 _BIRTHS: Final = (Function.vm_area_alloc, Function.vm_area_dup)
-_COUNT: Final = np.uint64(~EXCLUDE & (1 << 64) - 1)
 _UNKNOWN: Final = -1
 
 _Words = npt.NDArray[np.uint64]
@@ -82,7 +82,7 @@ class Stores:
 
 def stores(events: Events) -> Stores:
     """Every such store of a trace. ``events``: of all kinds, by ``seq``."""
-    kind, function = np.ascontiguousarray(events["kind"]), np.ascontiguousarray(events["id"])
+    kind, function = events["kind"], events["id"]
     watch = any_of(kind, (Kind.WATCH, Kind.WATCH_INIT))
     words = frozenset(np.unique(function[watch]).tolist())
     kept = watch & any_of(function, (*_OF_VMAS, *_OF_MMS))
@@ -174,8 +174,8 @@ def _counts(id: npt.NDArray[Any], old: _Words, new: _Words) -> tuple[Mask, Mask]
     A reader's change that is numbered late is from no 0, and so puts nothing back.
     """
     counts = id == Watch.VMA_REFCNT
-    out = new & _COUNT == 0
-    return counts & (out | (old & _COUNT == 0)), ~out
+    out = new & COUNT == 0
+    return counts & (out | (old & COUNT == 0)), ~out
 
 
 def _marks(id: npt.NDArray[Any], kind: npt.NDArray[Any], new: _Words) -> tuple[Mask, Mask]:

@@ -21,7 +21,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.model.latest import At, Mask, firsts, latest, latest_before
+from shootdown.model.latest import At, Places, firsts, latest, latest_before
+from shootdown.model.stream import Mask
+from shootdown.model.vma_locks import COUNT
 from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
@@ -47,8 +49,6 @@ LIFE: Final = (*_BIRTHS, *_DEATHS)
 """Functions that begin and end lives."""
 _ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
 _WORDS: Final = (*FIELDS, *_ATTACHMENT, Watch.MM_TREE)
-_COUNT: Final = np.uint64((1 << 64) - 1 & ~(1 << 30))
-"""include/linux/mm_types.h: VM_REFCNT_EXCLUDE_READERS_FLAG; not part of the count."""
 
 
 class Step(NamedTuple):
@@ -83,11 +83,8 @@ class Steps:
         watch = any_of(kind, (Kind.WATCH, Kind.WATCH_INIT)) & any_of(id, _WORDS)
         call = any_of(kind, (Kind.ENTER, Kind.EXIT)) & any_of(id, LIFE)
         self._rows: Final = _with_trees(events[watch | call])
-        lasts = np.flatnonzero(self._rows["name"] != _TREE)
-        order = lasts[np.argsort(self._rows["base"][lasts], kind="stable")]
-        self._order: Final = order
-        self._bases: Final = self._rows["base"][order]
-        self._seqs: Final = self._rows["seq"][order]
+        self._of_vmas: Final = self._rows[self._rows["name"] != _TREE]
+        self._places: Final = Places(self._of_vmas["base"], self._of_vmas["seq"])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -100,10 +97,8 @@ class Steps:
 
         Where that is ``free`` or ``release`` there is no VMA.
         """
-        first = int(self._bases.searchsorted(np.uint64(base)))
-        end = int(self._bases.searchsorted(np.uint64(base), side="right"))
-        at = first + int(self._seqs[first:end].searchsorted(np.uint64(seq), side="right"))
-        step = _step(self._rows[self._order[at - 1]].item()) if at > first else None
+        last, _ = self._places.around(base, seq)
+        step = _step(self._of_vmas[last].item()) if last is not None else None
         return step if step and step.generation else None
 
 
@@ -226,7 +221,7 @@ class _Lives:
         change = (records["kind"] == Kind.WATCH) & (unborn | ~self.dead)
         self._told: Final[Mask] = init | change
         count, mark = self._ids == Watch.VMA_REFCNT, self._ids == Watch.VMA_DETACHED
-        value = np.where(count, records["c"] & _COUNT != 0, records["c"] == 0)
+        value = np.where(count, records["c"] & COUNT != 0, records["c"] == 0)
         told = self._told & (count | mark)
         after, before = (pick(told, self._first) for pick in (latest, latest_before))
         # Attached, unless a word says otherwise: before 6.4 there is none that could.
