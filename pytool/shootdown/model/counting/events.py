@@ -20,12 +20,13 @@ from shootdown.model.known import Known
 from shootdown.model.running import Running
 from shootdown.model.tasks import text
 from shootdown.trace.columns import any_of
-from shootdown.trace.functions import NAMES
+from shootdown.trace.functions import NAMES, Function
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
 _FUNCTIONS: Final = (*range(120, 180), *range(210, 240))
 """Numbers of the functions of these groups (``trace.functions``)."""
+_CPUS: Final = 256
 _RESULTS: Final = "vm_fault_reason."
 UNCOUNTED: Final = ("vm_area_free_rcu_cb", "irqentry_exit", "gup_put_folio", "try_get_folio")
 """What an interrupt may do in the task's place, of whatever was freed before, and how it ends; and
@@ -55,7 +56,15 @@ class Phase:
 def unpaired(events: Events, known: Known) -> int:
     """Ends without a beginning and beginnings without an end, and breaks in the values of words."""
     found = faults.faults(events).unpaired + pins.gup(events, known).unpaired
-    return found + vma_locks.history(events).breaks + _tree_breaks(events)
+    return found + vma_locks.history(events).breaks + _tree_breaks(events) + _unpaired_late(events)
+
+
+def _unpaired_late(events: Events) -> int:
+    """The same of the RCU callback, which no interrupt can interrupt for another one of its kind."""
+    late = events["id"] == Function.vm_area_free_rcu_cb
+    begun = np.bincount(events["cpu"][late & (events["kind"] == Kind.ENTER)], minlength=_CPUS)
+    ended = np.bincount(events["cpu"][late & (events["kind"] == Kind.EXIT)], minlength=_CPUS)
+    return int(np.abs(begun - ended).sum())
 
 
 def _tree_breaks(events: Events) -> int:
