@@ -60,7 +60,7 @@ def unpaired(events: Events, known: Known) -> int:
 
 
 def _unpaired_late(events: Events) -> int:
-    """The same of the RCU callback, which no interrupt can interrupt for another one of its kind."""
+    """The same of the RCU callback: none begins on a CPU while another one runs there."""
     late = events["id"] == Function.vm_area_free_rcu_cb
     begun = np.bincount(events["cpu"][late & (events["kind"] == Kind.ENTER)], minlength=_CPUS)
     ended = np.bincount(events["cpu"][late & (events["kind"] == Kind.EXIT)], minlength=_CPUS)
