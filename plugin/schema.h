@@ -244,7 +244,7 @@ enum sd_watch {
 
 /* id of PROBE and PROBE_MORE */
 enum sd_probe {
-	/* system call entry; captures number, then six arguments */
+	/* system call entry; captures number, six arguments, user PC behind the call */
 	SD_PROBE_SYSCALL = 1,
 	/*
 	 * __switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], comm[8:16],

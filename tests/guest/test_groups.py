@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,9 @@ from shootdown.model import shootdowns, waits
 from shootdown.model.calls import calls
 from shootdown.model.callstack import Timeline
 from shootdown.model.locks import Move, transitions
+from shootdown.trace.columns import any_of
 from shootdown.trace.functions import Function
-from shootdown.trace.schema import Kind, Mark, RootReg, Watch
+from shootdown.trace.schema import Kind, Mark, Probe, RootReg, Watch
 from shootdown.trace.types import Events
 
 from .conftest import Record, Recording
@@ -20,7 +23,10 @@ from .test_counting import window
 
 pytestmark = pytest.mark.guest
 
+CALLS = (Kind.PROBE, Kind.PROBE_MORE, Kind.RET_USER)
 DROPS = 100
+RT_SIGRETURN = ("15", "139", "rt_sigreturn")
+"""On x86-64, on arm64, and where the number is known."""
 KERNELS = ("debian:6.12", "debian:7.2")
 GUESTS = [
     pytest.param(
@@ -222,6 +228,28 @@ def test_asids_are_those_in_the_registers(drops: Recording) -> None:
 
 
 # The group `lock_waits`.
+
+
+def test_calls_return_to_where_they_came_from(counting: Recording) -> None:
+    """All but those that are meant to go somewhere else."""
+    names = {number: name for name, number in counting.arch.kernel.syscalls.items()}
+    entered: dict[int, tuple[str, int]] = {}
+    elsewhere: Counter[str] = Counter()
+    behind = 0
+    for event in counting.events[any_of(counting.events["kind"], CALLS)]:
+        kind, id, cpu = (int(event[name]) for name in ("kind", "id", "cpu"))
+        if kind == Kind.RET_USER and cpu in entered:
+            name, back = entered.pop(cpu)
+            behind += back == int(event["b"])
+            elsewhere[name] += back != int(event["b"])
+        elif kind == Kind.PROBE and id == Probe.SYSCALL:
+            entered[cpu] = names.get(int(event["a"]), str(event["a"])), 0
+        elif kind == Kind.PROBE_MORE and id == Probe.SYSCALL:
+            entered[cpu] = entered[cpu][0], int(event["d"])
+        elif kind == Kind.PROBE and id == Probe.TASK_SWITCH:
+            entered.pop(cpu, None)
+    assert behind > 100
+    assert {name for name, count in elsewhere.items() if count} <= {"execve", *RT_SIGRETURN}
 
 
 def test_waits_are_those_the_lock_word_tells_of(contended: Recording) -> None:

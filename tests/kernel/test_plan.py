@@ -56,7 +56,7 @@ GRAMMAR = {
 ONCE = {"schema", "arch", "thread", "ram", "anchor", "start", "linear", "image", "slow_table"}
 ONCE |= {"kernel_root", "percpu", "watch", "observe"}
 CAPTURES = {
-    Probe.SYSCALL: 7,
+    Probe.SYSCALL: 8,
     Probe.TASK_SWITCH: 7,
     Probe.FAULT: 2,
     Probe.MM_ALLOC: 1,

@@ -133,3 +133,11 @@ def test_what_is_not_modelled_on_x86_removes_nothing(op: FlushOp):
     flush = Event(*(9, 0, 0, 0, 0, 0, 0), *(Kind.FLUSH, op, 0, 0, 0, 0), prev=8)
     taken = X86Tlb(store(stale)).flush(flush)
     assert taken == ([stale] if op in X86Tlb.modelled else [])
+
+
+def test_order_is_by_store_and_cpu_whoever_came_first():
+    late, here, there = (Stale(cpu, 7, superseded(0x400000)) for cpu in (0, 1, 2))
+    late.what.seq = 2
+    for records in (store(there, late, here), store(here, there, late)):
+        assert records.overlapping(0x10000, 0, EVERYWHERE) == [here, there, late]
+        assert records.of() == [(0, 7), (1, 7), (2, 7)]

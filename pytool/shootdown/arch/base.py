@@ -105,6 +105,12 @@ class Mmu(Protocol):
         """Whether two valid entries differ only in bits that no TLB entry depends on."""
         ...
 
+    def same_attributes(self, old: int, new: int, level: int) -> bool:
+        """Whether two valid leaves agree in what is neither address nor permission, so far as a
+        change of it has to be flushed without being a matter of ``needs_break``.
+        """
+        ...
+
     def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
         """What between two valid leaves forbids that a TLB sees both, in words; empty if nothing.
 

@@ -85,6 +85,7 @@ SPEC: Final = Spec(
             (
                 Memory("x0", _REGS, at=8 * 8, size=4),
                 *(Memory("x0", _REGS, at=8 * number) for number in range(6)),
+                Memory("x0", "pt_regs.pc"),
             ),
         ),
         ProbePoint(Probe.TASK_SWITCH, "__switch_to", switch("x1")),

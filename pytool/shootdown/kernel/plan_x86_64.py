@@ -35,11 +35,11 @@ SPEC: Final = Spec(
     slow_table=lambda facts: facts.va("level1_fixmap_pgt"),
     probes=(
         *mm_probes("rdi", "rsi"),
-        # The first instruction still has the user's registers.
+        # The first instruction still has the user's registers; SYSCALL leaves its return in RCX.
         ProbePoint(
             Probe.SYSCALL,
             "entry_SYSCALL_64",
-            ("rax", "rdi", "rsi", "rdx", "r10", "r8", "r9"),
+            ("rax", "rdi", "rsi", "rdx", "r10", "r8", "r9", "rcx"),
         ),
         ProbePoint(Probe.TASK_SWITCH, "__switch_to", switch("rsi")),
         ProbePoint(Probe.FAULT, "exc_page_fault", ("cr2", "rsi"), optional=True),

@@ -24,6 +24,11 @@ class Call:
     task: int
     end: int = 0
     result: int = 0
+    back: int = 0
+    """VA of the instruction behind it; 0 when the trace does not tell."""
+    told: bool = True
+    """Whether it is known what it returned: not so where it did not return to ``back``, but to a
+    signal's handler, whose argument is in the register then, or to be done again."""
     took: list[Superseded] = field(default_factory=list)
     """What the calling task took away while the call was open."""
     operation: str | None = None
@@ -33,6 +38,11 @@ class Call:
         """Further arguments."""
         self.args += args
         self.operation = None
+
+    def ends(self, seq: int, result: int, pc: int) -> None:
+        """It is over: the CPU is about to run user code at a VA (0: not known)."""
+        self.end, self.result = seq, result
+        self.told = 0 in (pc, self.back) or pc == self.back
 
     def arg(self, number: int) -> int:
         """One argument, 0 when it was not recorded."""

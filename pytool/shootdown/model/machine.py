@@ -187,12 +187,14 @@ class Machine(Speaker):
     def covers(self, old: int, new: int, level: int) -> bool:
         """Whether a copy of the leaf ``old`` can do nothing that the leaf ``new`` does not allow.
 
-        So it is with upgrades in place (E1) and changes of accessed, dirty and software bits (E2).
+        Nor is it of another memory type or protection key. So it is with upgrades in place (E1) and
+        changes of accessed, dirty and software bits (E2).
         """
         mmu = self.arch.mmu
         return (
             mmu.leaf(new, level)
             and mmu.target(old, level) == mmu.target(new, level)
+            and mmu.same_attributes(old, new, level)
             and mmu.permits(old, level) <= mmu.permits(new, level)
         )
 
@@ -287,14 +289,16 @@ class Machine(Speaker):
             hear(root, leaf, event)
 
     def _bring_back(self, root: int, leaf: Leaf, event: Event) -> None:
-        back: dict[Superseded, list[Stale]] = {}
+        mmu, back = self.arch.mmu, dict[Superseded, list[Stale]]()
         for stale in self.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             what = stale.what
             if what.is_table or (what.va, what.level) != (leaf.va, leaf.level):
                 continue
+            if mmu.needs_break(what.old, what.level, leaf.entry, leaf.level):
+                continue  # not the same after all: the old entry must not meet the new one
             if self.covers(what.old, leaf.entry, leaf.level):
                 back.setdefault(what, []).append(stale)
-            elif what.target == self.arch.mmu.target(leaf.entry, leaf.level):
+            elif what.target == mmu.target(leaf.entry, leaf.level):
                 what.reason, what.new = "permission", leaf.entry
         for what, stales in back.items():
             what.restored = True

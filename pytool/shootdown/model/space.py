@@ -131,6 +131,23 @@ class Space:
         leaf = self.walk(root, va)
         return None if leaf is None else self.page(leaf, va)
 
+    def mapping(self, page: int) -> tuple[int, Leaf] | None:
+        """A level 1 leaf that maps the page at a PA, and the PA of the root above; None without.
+
+        Looks at every slot of every table: for reports only.
+        """
+        for pa, table in self._tables.items() if page in self.mapped else ():
+            for index, entry in table.slots.items() if table.level == 1 else ():
+                if self.mmu.leaf(entry, 1) and self.mmu.target(entry, 1) == page:
+                    va = table.va + (index << PAGE_SHIFT)
+                    return table.root, Leaf(pa + index * _SLOT, va, 1, entry)
+        return None
+
+    def linked(self, pa: int) -> tuple[int, int] | None:
+        """PA of the root, and first VA, of the table at a PA that a slot points to; else None."""
+        table = self._tables.get(pa)
+        return None if table is None or table.level >= self.mmu.levels else (table.root, table.va)
+
     def page(self, leaf: Leaf, va: int) -> int:
         """PA of the page that ``va`` has through a leaf that translates it."""
         return (self.mmu.target(leaf.entry, leaf.level) + (va - leaf.va)) & -PAGE_SIZE

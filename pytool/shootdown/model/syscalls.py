@@ -8,7 +8,7 @@ is about address ranges of the caller's address space; what it says follows the 
   behind that translates.
 * ``mprotect`` promises that nobody has more than the new protection. Without a change of protection
   it returns early (mm/mprotect.c, mprotect_fixup()), so it promises nothing about entries that
-  permit no more than it was asked for.
+  permit no more than it was asked for; but for those to which it gave another protection key.
 * ``mremap`` promises for the range that moved away, the range it moved to, and a tail that was cut
   off. Where nothing moved it looks at no entry (mm/mremap.c).
 * ``fork`` takes away the right to write, of what the call itself write-protected.
@@ -87,12 +87,16 @@ def area(call: Call) -> tuple[int, int]:
 
 
 def succeeded(call: Call, arch: Arch) -> bool:
-    """Whether a call that has returned is one of ours, and did not fail."""
-    return bool(operation(call)) and not _failed(call, arch)
+    """Whether a call that has returned is one of ours, and did not fail, as far as is told."""
+    return bool(operation(call)) and call.told and not _failed(call, arch)
 
 
 def promise(call: Call, arch: Arch) -> Promise | None:
-    """What a call that has returned promises; None when it failed or is none of ours."""
+    """What a call that has returned promises; None when it failed, is none of ours or is not told.
+
+    On its way back a call may be taken to a signal's handler (arch/x86/kernel/signal.c,
+    handle_signal(); arch/arm64/kernel/signal.c, setup_return()), and its result be on the stack.
+    """
     if not succeeded(call, arch):
         return None
     name = operation(call)
@@ -185,7 +189,11 @@ def _more_than(call: Call, arch: Arch) -> Callable[[Superseded], bool]:
     allowed |= {"exec"} if protection & PROT_EXEC else set()
 
     def test(what: Superseded) -> bool:
-        return not what.is_table and not arch.mmu.permits(what.old, what.level) <= allowed
+        if what.is_table:
+            return False
+        mmu, level = arch.mmu, what.level
+        other_key = mmu.leaf(what.new, level) and not mmu.same_attributes(what.old, what.new, level)
+        return other_key or not mmu.permits(what.old, level) <= allowed
 
     return test
 

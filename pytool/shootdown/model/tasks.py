@@ -126,6 +126,7 @@ class Tasks:
             return
         if event.id == _SYSCALL and task.call is not None:
             task.call.add(event.a, event.b, event.c)
+            task.call.back = event.d
         elif event.id == _SWITCH:
             task.rename(comm=text(event.a, event.b))
 
@@ -140,7 +141,7 @@ class Tasks:
         self._more.pop(event.cpu, None)
         call, cpu.task.call = cpu.task.call, None
         if call is not None:
-            call.end, call.result = event.seq, event.a
+            call.ends(event.seq, event.a, event.b)
         return call
 
     def watch(self, event: Event) -> None:

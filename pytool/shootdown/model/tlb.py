@@ -142,25 +142,31 @@ class Records:
         return bool(self._of_root) if root is None else root in self._of_root
 
     def of(self, *, cpu: int | None = None, tag: int | None = None) -> list[tuple[int, int]]:
-        """CPU and tag wherever there is a record, of one CPU or one tag when given."""
+        """CPU and tag wherever there is a record, of one CPU or one tag when given; ascending."""
         if not self._books:
             return []
-        return [
+        return sorted(
             key
             for key in self._books
             if (cpu is None or key[0] == cpu) and (tag is None or key[1] == tag)
-        ]
+        )
 
     def overlapping(self, root: int, start: int, end: int) -> list[Stale]:
-        """Records of entries below ``root`` for a VA in ``start``..``end`` (exclusive)."""
+        """Records of entries below ``root`` for a VA in ``start``..``end`` (exclusive).
+
+        By store, and those of one store by CPU.
+        """
         if root not in self._of_root:
             return []
-        return [
+        found = [
             stale
             for book in self._books.values()
             for stale in book.overlapping(start, end)
             if stale.what.root == root
         ]
+        if len(found) > 1:
+            found.sort(key=_by_store)
+        return found
 
     def take(
         self,
@@ -228,3 +234,4 @@ class Records:
 
 
 _in_order: Final = attrgetter("what.seq", "what.va")
+_by_store: Final = attrgetter("what.seq", "what.va", "cpu", "tag")

@@ -42,8 +42,8 @@ may change in place.
 
 Sanctioned, and counted in the report's note: Linux itself leaves a bounded gap where a page is
 taken under shared locks, by reclaim (E8) or by `madvise`, truncation and hole punching (E9), and
-another CPU faults a new page in before the flush. The old page is not freed meanwhile. Entries that
-come back as they were (E15), and kernel addresses (E13), are no matter of this rule. The model
+another task faults a new page in before the flush. The old page is not freed meanwhile. Entries
+that come back as they were (E15), and kernel addresses (E13), are no matter of this rule. The model
 takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
     reference: ClassVar = (
         "Arm ARM (DDI 0487), D8.16 TLB maintenance: break-before-make sequences",
@@ -99,8 +99,8 @@ takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
             )
 
     def _judge(self, stale: Stale, leaf: Leaf, event: Event, why: str) -> None:
-        what = stale.what
-        if event.cpu != what.cpu and not (what.call and what.call.name in _WRITERS):
+        what, task = stale.what, self.machine.tasks.cpu(event.cpu).task
+        if what.task != str(task) and not (what.call and what.call.name in _WRITERS):
             self._sanctioned += 1
             return
         self.found(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from shootdown.model.entries import Stale
+from shootdown.model.space import Leaf
 from shootdown.rules.frees import FreedFrames
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
@@ -26,7 +27,9 @@ invalidated on every CPU that could still use it. Whoever gets the frame next wo
 it with the old owner.
 
 * **MAY**: the frame was freed, and no invalidation that covers the entry has taken effect on some
-  CPU. There is no WITNESS: an access that goes to the frame is one of the other rules' witnesses.
+  CPU.
+* **WITNESS**: the frame was freed while an entry for it, of a page, was still in memory: nobody had
+  even taken it away.
 
 Needs the event groups `pages` and `functions`. No violation: a CPU that borrows the address space
 lazily (E3), is inside `switch_mm` (E4) or has another one loaded (E5); the teardown of an address
@@ -38,6 +41,7 @@ which `vfree` frees before it flushes (E13); pages of hugetlb, which go back to 
         "mm/vmscan.c shrink_folio_list(): try_to_unmap_flush() before free_unref_folios()",
         "mm/memory.c wp_page_copy(): ptep_clear_flush() before the old page is let go",
         "arch/arm64/include/asm/tlb.h tlb_flush(): fullmm",
+        "mm/page_alloc.c free_pages_prepare(), bad_page(): _mapcount is -1 when a page is freed",
     )
 
     @classmethod
@@ -45,9 +49,18 @@ which `vfree` frees before it flushes (E13); pages of hugetlb, which go back to 
         """The teardown is known by its function."""
         return super().idle(scene) or scene.lacks(functions=(_TEARDOWN,))
 
+    def in_use(self, page: int) -> bool:
+        """Whether a level 1 leaf maps it."""
+        return page in self.machine.space.mapped
+
+    def user_of(self, page: int) -> tuple[int, Leaf]:
+        """One of these leaves."""
+        return self.machine.space.mapping(page) or (0, Leaf(0, 0, 0, 0))
+
     def usable(self, stale: Stale) -> bool:
         """Not where nobody can run, nor on a CPU that is told when it comes back."""
         what = stale.what
-        if _TEARDOWN in what.stack or (what.call and what.call.name in _ENDS):
+        call = what.call
+        if _TEARDOWN in what.stack or (call and call.name in _ENDS and call.root == what.root):
             return False
         return self.machine.can_use(stale.cpu, stale.tag)

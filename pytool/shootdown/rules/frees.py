@@ -9,6 +9,7 @@ from shootdown.model.entries import Stale, Superseded
 from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
+from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
@@ -16,6 +17,8 @@ from shootdown.rules.scene import Scene
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind
 
+_LARGEST = 1 << 10
+"""Frames of the largest block that the allocator has (MAX_PAGE_ORDER is 10 with pages of 4 KiB)."""
 _WIDEST = 1 << 9
 """Frames of a block that are looked up one by one; larger ones are compared by their bounds."""
 
@@ -44,6 +47,14 @@ class FreedFrames(Rule):
 
     def usable(self, stale: Stale) -> bool:
         """Whether it would do harm if the frame were somebody else's now."""
+        raise NotImplementedError
+
+    def in_use(self, page: int) -> bool:
+        """Whether an entry in memory leads to the frame at a PA."""
+        raise NotImplementedError
+
+    def user_of(self, page: int) -> tuple[int, Leaf]:
+        """Such an entry, of ``level`` 0 when it is not known, and the PA of the root above it."""
         raise NotImplementedError
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
@@ -75,6 +86,10 @@ class FreedFrames(Rule):
     def freed(self, event: Event) -> None:
         """Whether anything still leads to the frames that are freed."""
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
+        for frame in range(first, min(end, first + _LARGEST)):
+            if self.in_use(frame << PAGE_SHIFT):
+                self._report_use(frame << PAGE_SHIFT, event)
+                break
         if not (self._small or self._shared or self._wide):
             return
         if self._take_shared(first, end):
@@ -101,6 +116,27 @@ class FreedFrames(Rule):
             ),
             missing=self.machine.tlb.remedy(stale),
             count=len(left),
+        )
+
+    def _report_use(self, page: int, event: Event) -> None:
+        root, leaf = self.user_of(page)
+        self.exercised()
+        call = self.machine.tasks.cpu(event.cpu).task.call
+        kind = "page table" if self.tables else "page"
+        self.found_at(
+            event,
+            operation=operation(call) or "background",
+            mm=self.machine.mm(root),
+            va=leaf.va,
+            seq=[event.seq],
+            summary=(
+                f"the {kind} at PA {page:#x} was freed by {NAMES.get(event.id, event.id)}() on "
+                f"CPU {event.cpu} while the entry of VA {leaf.va:#x} led to it"
+            ),
+            missing="the store that takes the entry away",
+            before=leaf.entry,
+            after=leaf.entry,
+            kind="witness",
         )
 
     def _take_shared(self, first: int, end: int) -> bool:

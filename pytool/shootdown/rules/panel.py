@@ -132,7 +132,8 @@ class _Calls(Listener):
 
     def returned(self, call: Call, event: Event) -> None:
         if operation(call):
-            outcome = "call" if succeeded(call, self._machine.arch) else "failed call"
+            outcome = "failed call" if call.told else "interrupted call"
+            outcome = "call" if succeeded(call, self._machine.arch) else outcome
             self.counts[f"{outcome}:{operation(call)}"] += 1
 
 

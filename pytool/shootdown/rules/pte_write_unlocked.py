@@ -26,7 +26,8 @@ class PteWriteUnlocked(Rule):
     archs: ClassVar = ("x86_64", "arm64")
     deaf: ClassVar = HOOKS
     text: ClassVar = """\
-A store that makes, changes or removes a user leaf entry is made by a CPU that holds the lock of the
+A store that makes, changes or removes a user leaf entry, or what is kept in the place of a page
+(swap and migration entries, markers, PROT_NONE), is made by a CPU that holds the lock of the
 table the entry is in, or `mm->page_table_lock` of its address space: tables above level 2 have no
 lock of their own, nor have huge pages of hugetlb that are neither a page nor what a level 2 entry
 maps (`huge_pte_lockptr()`), nor any table where locks are not split.
@@ -74,7 +75,9 @@ nobody else can reach the range.
     def stored(self, root: int, event: Event) -> None:
         """Look at who holds the lock."""
         mmu, level = self.machine.arch.mmu, event.level
-        if not (mmu.leaf(event.b, level) or mmu.leaf(event.c, level)):
+        if level > 1 and not (mmu.leaf(event.b, level) or mmu.leaf(event.c, level)):
+            return
+        if not (event.b or event.c):
             return
         self.exercised()
         if event.seq in self._without and not self._holds_mm_lock(root, event):

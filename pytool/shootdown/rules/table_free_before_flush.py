@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from shootdown.model.entries import Stale
+from shootdown.model.space import Leaf
 from shootdown.rules.frees import FreedFrames
 
 
@@ -21,7 +22,9 @@ invalidated in the walk caches of every CPU that has the address space loaded, l
 lazy CPU still walks speculatively, and what it finds in a reused frame it may believe.
 
 * **MAY**: the frame was freed, and no invalidation that removes the pointer has taken effect on
-  some CPU. There is no WITNESS: QEMU has no walk caches.
+  some CPU.
+* **WITNESS**: the frame was freed while the table above still pointed to it. No CPU's use of a
+  pointer that is gone can be witnessed: QEMU has no walk caches.
 
 Needs the event group `pages` or `walkers`. A flush of leaf entries only (`TLBI VALE1`) does not
 count. No violation: a CPU inside `switch_mm` (E4), or with another address space loaded (E5).
@@ -33,6 +36,15 @@ Whether software walkers were waited for (an interrupt or a grace period) is for
         "arch/arm64/include/asm/tlb.h tlb_flush(): last_level = !tlb->freed_tables",
         "Intel SDM volume 3A, 4.10.2 (paging-structure caches); Arm ARM (DDI 0487), D8.14",
     )
+
+    def in_use(self, page: int) -> bool:
+        """Whether a table of the level above points to it."""
+        return self.machine.space.linked(page) is not None
+
+    def user_of(self, page: int) -> tuple[int, Leaf]:
+        """Which part of which address space goes through it."""
+        root, va = self.machine.space.linked(page) or (0, 0)
+        return root, Leaf(0, va, 0, 0)
 
     def usable(self, stale: Stale) -> bool:
         """Wherever the address space is loaded: walks need nobody who runs."""

@@ -276,7 +276,7 @@ class Probe(IntEnum):
 
 
 PROBE_TEXT: Final[dict[Probe, str]] = {
-    Probe.SYSCALL: "system call entry; captures number, then six arguments",
+    Probe.SYSCALL: "system call entry; captures number, six arguments, user PC behind the call",
     Probe.TASK_SWITCH: "__switch_to entry; captures next task_struct, pid, tgid, mm, comm[0:8], "
     "comm[8:16], lowest VA of its kernel stack",
     Probe.FAULT: "page-fault handler entry; captures fault VA, error code or ESR",

@@ -147,6 +147,10 @@ class Arm64Mmu:
             return (old ^ new) & kept == 0
         return self._translation(old) == self._translation(new)
 
+    def same_attributes(self, old: int, new: int, level: int) -> bool:
+        """Always: what else differs is a matter of ``needs_break``."""
+        return True
+
     def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
         """What between two valid leaves forbids that a TLB sees both; empty if nothing.
 

@@ -108,6 +108,14 @@ class X86Mmu:
             return (old ^ new) & _TABLE_BITS == 0
         return (old ^ new) & ~(SOFTWARE | ACCESSED | DIRTY) == 0
 
+    def same_attributes(self, old: int, new: int, level: int) -> bool:
+        """Whether two leaves agree in memory type, protection key and being global.
+
+        ``pte_flags_need_flush()`` flushes for a change of any of these bits in any direction.
+        """
+        pat = PSE if level == 1 else PAT_LARGE
+        return (old ^ new) & (PWT | PCD | GLOBAL | PKEY | pat) == 0
+
     def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
         """Nothing: x86 has no break-before-make (Intel SDM volume 3A, 4.10.4)."""
         return ""
