@@ -111,11 +111,11 @@ class Mmu(Protocol):
         """
         ...
 
-    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int, bbm: int = 0) -> str:
         """What between two valid leaves forbids that a TLB sees both, in words; empty if nothing.
 
         Break-before-make: the old one must be gone from every TLB before the new one is written.
-        Always empty on an architecture without that rule.
+        ``bbm`` is the CPU's level of FEAT_BBM. Always empty on an architecture without that rule.
         """
         ...
 

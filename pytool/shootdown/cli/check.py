@@ -17,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("directory", type=Path, metavar="DIR", help="run directory")
     options.add_policy(parser)
+    options.add_bbm(parser)
     options.add_report(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Check, report, and return the verdict's exit code."""
     run = directory.existing(args.directory)
-    result = checkstage.check(run, given.progress(), policy=args.policy)
+    result = checkstage.check(run, given.progress(), policy=args.policy, bbm=args.bbm)
     reportstage.write(run, result)
     given.show(args, result)
     return result.exit_code

@@ -38,7 +38,7 @@ GRAVEST_FIRST: Final = (
     ExitCode.NOT_REPRODUCED,
 )
 PASSED_ON: Final = (
-    *("kernel", "workloads", "iterations", "seed", "timeout", "policy", "profile", "mutate"),
+    *("kernel", "workloads", "iterations", "seed", "timeout", "policy", "bbm", "profile", "mutate"),
 )
 
 
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_load(parser)
     options.add_effort(parser)
     options.add_policy(parser)
+    options.add_bbm(parser)
     options.add_profile(parser)
     options.add_mutate(parser)
     parser.add_argument(

@@ -176,6 +176,17 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bbm(parser: argparse.ArgumentParser) -> None:
+    """What arm64's break-before-make is judged for."""
+    parser.add_argument(
+        "--bbm",
+        type=number,
+        metavar="0|1|2",
+        help="level of FEAT_BBM of the CPUs that the kernel is for (arm64, default: 0); "
+        "2 tolerates changes of size and contiguity",
+    )
+
+
 def add_live(parser: argparse.ArgumentParser) -> None:
     """Whether the trace is checked while it is recorded, and what a violation does."""
     when = parser.add_argument_group("when it is checked")

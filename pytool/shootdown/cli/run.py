@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_experiment(parser)
     options.add_policy(parser)
+    options.add_bbm(parser)
     options.add_live(parser)
     options.add_out(parser)
     options.add_report(parser)

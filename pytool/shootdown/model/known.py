@@ -21,6 +21,8 @@ class Known:
     """Groups that were recorded."""
     arch: str = ""
     """Name of the architecture, empty when it is not known."""
+    bbm: int = 0
+    """Level of FEAT_BBM that break-before-make is judged for."""
 
     def bits(self, value: int, paths: Iterable[str], prefix: str) -> str:
         """The names of a word's bits, with ``|`` between; what has no name as a number.
@@ -55,7 +57,9 @@ def known(command: Mapping[str, Any]) -> Known:
     )
     arch = command.get("arch")
     known_arch = arch if isinstance(arch, str) and arch in arches.names() else ""
-    return Known(constants, frozenset(absent), frozenset(recorded), known_arch)
+    bbm = command.get("bbm")
+    level = bbm if isinstance(bbm, int) else 0
+    return Known(constants, frozenset(absent), frozenset(recorded), known_arch, level)
 
 
 def _is_mapping(value: object) -> bool:

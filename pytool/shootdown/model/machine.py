@@ -294,7 +294,7 @@ class Machine(Speaker):
             what = stale.what
             if what.is_table or (what.va, what.level) != (leaf.va, leaf.level):
                 continue
-            if mmu.needs_break(what.old, what.level, leaf.entry, leaf.level):
+            if mmu.needs_break(what.old, what.level, leaf.entry, leaf.level, self.kernel.bbm):
                 continue  # not the same after all: the old entry must not meet the new one
             if self.covers(what.old, leaf.entry, leaf.level):
                 back.setdefault(what, []).append(stale)

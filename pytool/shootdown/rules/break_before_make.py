@@ -43,8 +43,8 @@ may change in place.
 Sanctioned, and counted in the report's note: Linux itself leaves a bounded gap where a page is
 taken under shared locks, by reclaim (E8) or by `madvise`, truncation and hole punching (E9), and
 another task faults a new page in before the flush. The old page is not freed meanwhile. Entries
-that come back as they were (E15), and kernel addresses (E13), are no matter of this rule. The model
-takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
+that come back as they were (E15), and kernel addresses (E13), are no matter of this rule. What a
+CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2` tolerates."""
     reference: ClassVar = (
         "Arm ARM (DDI 0487), D8.16 TLB maintenance: break-before-make sequences",
         "arch/arm64/mm/mmu.c pgattr_change_is_safe()",
@@ -118,12 +118,14 @@ takes no notice of FEAT_BBM: what a CPU of level 2 tolerates is reported too."""
         )
 
     def _clash(self, old: int, level: int, leaf: Leaf) -> str:
-        return self.machine.arch.mmu.needs_break(old, level, leaf.entry, leaf.level)
+        needs_break, bbm = self.machine.arch.mmu.needs_break, self.machine.kernel.bbm
+        return needs_break(old, level, leaf.entry, leaf.level, bbm)
 
     def _name(self, event: Event) -> str:
         call = self.machine.tasks.cpu(event.cpu).task.call
         return operation(call) or "background"
 
     def _note(self) -> str:
-        count = self._sanctioned
-        return f"{count} gaps under shared locks, sanctioned (E8, E9)" if count else ""
+        count, bbm = self._sanctioned, self.machine.kernel.bbm
+        notes = [f"{count} gaps under shared locks, sanctioned (E8, E9)"] if count else []
+        return "; ".join([*notes, *([f"for CPUs with FEAT_BBM of level {bbm}"] if bbm else [])])

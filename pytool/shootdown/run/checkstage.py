@@ -41,16 +41,20 @@ class _Files:
 
 
 def check(
-    run: RunDir, tell: Tell, policy: str | None = None, report: CheckReport | None = None
+    run: RunDir,
+    tell: Tell,
+    policy: str | None = None,
+    report: CheckReport | None = None,
+    bbm: int | None = None,
 ) -> Result:
     """Judge a recording, interrupted or not, and write result.json.
 
-    ``policy`` replaces the experiment's; ``report`` is what a live check has said already. Raises
-    UsageError for a plan that cannot be read, InfraError when a file is damaged or the disk does
-    not take the result.
+    ``policy`` and ``bbm`` replace the experiment's; ``report`` is what a live check has said
+    already. Raises UsageError for a plan that cannot be read or a level that there is not,
+    InfraError when a file is damaged or the disk does not take the result.
     """
     start = time.monotonic()
-    files = _read(run, policy)
+    files = _read(run, policy, bbm)
     base = _base(files)
     try:
         if not files.experiment.plugin or not run.trace.is_dir():
@@ -62,7 +66,7 @@ def check(
             report = check_events(
                 Traced(files.experiment.arch, trace),
                 files.experiment.policy,
-                kernel=known(files.command),
+                kernel=replace(known(files.command), bbm=files.experiment.bbm),
             )
         base = replace(base, stopped=evidence.stopped_of(files.guest, trace))
         result = _judge(base, files, state, report)
@@ -78,16 +82,17 @@ def check(
 
 def failed(run: RunDir, error: ShootdownError) -> Result:
     """Write the result of a run that could not be recorded, as far as its files tell of it."""
-    base = _base(_read(run, None))
+    base = _base(_read(run))
     result = replace(base, exit_code=int(error.exit_code), reasons=[str(error)])
     directory.write_json(run.result, result.to_json())
     return result
 
 
-def _read(run: RunDir, policy: str | None) -> _Files:
+def _read(run: RunDir, policy: str | None = None, bbm: int | None = None) -> _Files:
     plan = experiment.load(run.plan)
+    plan = replace(plan, policy=policy or plan.policy, bbm=plan.bbm if bbm is None else bbm)
     return _Files(
-        replace(plan, policy=policy) if policy else plan,
+        plan,
         directory.read_json(run.command),
         directory.read_json(run.guest),
         directory.read_json(run.audit),

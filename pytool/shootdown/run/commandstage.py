@@ -55,6 +55,7 @@ def write(prepared: Prepared, run: RunDir, live_ms: int = 0) -> None:
         "seed": experiment.seed,
         "snapshot": prepared.snapshot.entry.name if prepared.snapshot else "",
         "profile": experiment.profile,
+        "bbm": experiment.bbm,
         "events": _groups(prepared),
         "workloads": experiment.workloads,
         "reproduce": experiment.command_line(),

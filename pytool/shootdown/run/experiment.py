@@ -71,6 +71,8 @@ class Experiment:
     """Groups of events to record, with commas between (``kernel.groups``); empty is default."""
     policy: str = "wilcox"
     """``wilcox``: aliases are tolerated until the system call returns; ``glisse``: never."""
+    bbm: int = 0
+    """Level of FEAT_BBM of the CPUs that arm64's kernel is judged for."""
     mutate: str = ""
     """Change made to the kernel's text at run time, or empty."""
     inject: str = ""
@@ -117,6 +119,7 @@ class Experiment:
             ("swap", 0, 1 << 16),
             ("disk", 0, 1 << 16),
             ("timeout", 1, 10**6),
+            ("bbm", 0, 2),
             ("seconds", 1, 10**5),
             ("test_drop_store", 0, 2**63),
             ("test_delay_us", 0, 10**6),

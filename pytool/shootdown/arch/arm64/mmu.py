@@ -38,6 +38,8 @@ ADDRESS: Final = (1 << 48) - (1 << 12)  # bits 47:12
 SOFTWARE: Final = 1 << 63 | 0xF << 55  # PTE_SWBITS_MASK: 63 and 58:55
 
 ADDRESS_LPA2: Final = (1 << 50) - (1 << 12)  # bits 49:12, and 51:50 in SHARED
+_ANY_SIZE: Final = 2
+"""Level of FEAT_BBM from which on a TLB may meet two sizes of one translation."""
 _LPA2_LEVELS: Final = 5
 """No guest with 4 KiB pages has so many without FEAT_LPA2."""
 
@@ -151,25 +153,32 @@ class Arm64Mmu:
         """Always: what else differs is a matter of ``needs_break``."""
         return True
 
-    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int, bbm: int = 0) -> str:
         """What between two valid leaves forbids that a TLB sees both; empty if nothing.
 
         Arm ARM (DDI 0487) D8.16: size, contiguity, output address, memory type, shareability, and
         an entry that becomes global. Permissions, AF, DBM and software bits are free, as in
-        ``pgattr_change_is_safe()`` (arch/arm64/mm/mmu.c).
+        ``pgattr_change_is_safe()`` (arch/arm64/mm/mmu.c). A CPU whose FEAT_BBM has level 2 takes a
+        change of size or contiguity alone (D8.16.1, and ``system_supports_bbml2_noabort()``); level
+        1 needs the bit nT for it, which Linux never sets, so it is like 0.
         """
-        if old_level != new_level:
+        tolerant = bbm >= _ANY_SIZE
+        if old_level != new_level and not tolerant:
             return "size"
         changed = old ^ new
-        if self.target(old, old_level) != self.target(new, new_level):
+        if not self._one_inside_the_other(old, old_level, new, new_level):
             return "output address"
-        if changed & CONT:
+        if changed & CONT and not tolerant:
             return "contiguous bit"
         if changed & ATTRINDX and (old | new) & ATTRINDX != TAGGED:
             return "memory type"
         if changed & SHARED:
             return "shareability"
         return "global" if old & ~new & NG else ""
+
+    def _one_inside_the_other(self, old: int, old_level: int, new: int, new_level: int) -> bool:
+        start, end = self.target(old, old_level), self.target(new, new_level)
+        return (start ^ end) >> 12 + 9 * (max(old_level, new_level) - 1) == 0
 
     def describe(self, entry: int, level: int) -> str:
         """The entry in words, bit by bit."""

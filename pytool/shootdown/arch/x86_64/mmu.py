@@ -116,7 +116,7 @@ class X86Mmu:
         pat = PSE if level == 1 else PAT_LARGE
         return (old ^ new) & (PWT | PCD | GLOBAL | PKEY | pat) == 0
 
-    def needs_break(self, old: int, old_level: int, new: int, new_level: int) -> str:
+    def needs_break(self, old: int, old_level: int, new: int, new_level: int, bbm: int = 0) -> str:
         """Nothing: x86 has no break-before-make (Intel SDM volume 3A, 4.10.4)."""
         return ""
 
