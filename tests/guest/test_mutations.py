@@ -61,11 +61,12 @@ MUTANTS = [
     ("contended-fault-refused", "spurious-fault", "mprotect", 20, "functions,vmas,faults"),
     ("vma-lock-unchecked", "dead-vma-install", "map_fixed", 20, "functions,vmas,vma_locks"),
     ("tables-no-grace", "table-freed-under-walker", "table_walk", 30, "default,walkers"),
+    ("zap-keeps-entry", "free-before-flush", "munmap", 5, "default"),
     ("lazy-no-catch-up", "lazy-reactivation", "map_fixed", 60, "default"),
 ]
 DELAYED = ("contended-fault-refused", "vma-lock-unchecked")
 """Mutants that a race shows: the recorder makes it likely."""
-ONLY = {"tables-no-grace": "arm64", "lazy-no-catch-up": "x86_64"}
+ONLY = {"tables-no-grace": "arm64", "lazy-no-catch-up": "x86_64", "zap-keeps-entry": "x86_64"}
 
 
 @pytest.mark.slow

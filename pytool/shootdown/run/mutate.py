@@ -17,6 +17,7 @@ from shootdown.kernel import (
     mutations_pins,
     mutations_vma,
     mutations_wait,
+    mutations_zap,
 )
 from shootdown.kernel.facts import KernelFacts
 from shootdown.run import locate
@@ -35,6 +36,7 @@ MUTATIONS: Final[dict[str, Callable[[KernelFacts], Sequence[mutations.Patch]]]] 
     "contended-fault-refused": mutations_locks.contended_fault_refused,
     "lazy-no-catch-up": mutations_wait.lazy_no_catch_up,
     "tables-no-grace": mutations_wait.tables_no_grace,
+    "zap-keeps-entry": mutations_zap.zap_keeps_entry,
     **mutations_flush.FLUSHES,
 }
 
