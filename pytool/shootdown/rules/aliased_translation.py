@@ -60,7 +60,8 @@ counted in the report's coverage as `alias:size` and `alias:permission`.
 
 Expected on correct kernels: reclaim of clean pages followed by a refault (E8), and
 `madvise(MADV_DONTNEED)`, `MADV_FREE` or truncation under shared locks with a concurrent fault (E9).
-Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds."""
+Never for `mmap(MAP_FIXED)`: faults wait for the lock that the call holds. Kernel addresses are no
+matter of this rule (E13)."""
     reference: ClassVar = (
         "mm/rmap.c try_to_unmap_one(), set_tlb_ubc_flush_pending()",
         "mm/memory.c zap_pte_range()",

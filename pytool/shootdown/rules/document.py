@@ -1,15 +1,17 @@
-"""Writes docs/rules.md from the rules: ``python -m shootdown.rules.document [--check]``."""
+"""Writes docs/rules.md: ``python -m shootdown.rules.document [--check]``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from shootdown.errors import ExitCode
 from shootdown.rules.check import RULES
+from shootdown.rules.exceptions import EXCEPTIONS, Sanctioned
 
 PATH: Final = Path(__file__).resolve().parents[3] / "docs/rules.md"
 
@@ -20,6 +22,15 @@ _HEAD: Final = """\
 Every rule says which situations it is about. A run that never saw such a situation reports the
 rule as not exercised, never as passed. A finding is **MAY** when the model says that a CPU may
 still hold what it must not, and **WITNESS** when a CPU was seen using it. Both are violations.
+What looks like an offence and is none has a number (E1 to E15): [exceptions](#exceptions), behind
+the rules.
+"""
+_EXCEPTIONS: Final = """\
+## Exceptions
+
+What correct kernels do that looks like an offence. No rule reports it. Traces of the corpus show
+that (`tests/corpus`), and a test takes each exception out of the checker
+(`tests/rules/test_exceptions.py`): its traces are then judged otherwise.
 """
 
 
@@ -32,7 +43,23 @@ def document() -> str:
             f"## {rule.id}\n\n*{rule.title}.* Architectures: {', '.join(rule.archs)}.\n\n"
             f"{rule.text}\n\n{references}\n"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, _EXCEPTIONS, *map(_exception, EXCEPTIONS)])
+
+
+def _exception(exception: Sanctioned) -> str:
+    lines = [
+        f"Rules: {_code(exception.rules)}",
+        f"Code: {_code(exception.code.split('; '))}",
+        *exception.reference,
+        f"Traces: {_code(exception.traces)}",
+    ]
+    text = textwrap.fill(exception.text, 100, break_on_hyphens=False)
+    facts = "\n".join(f"* {line}" for line in lines)
+    return f"### {exception.id}: {exception.title}\n\n{text}\n\n{facts}\n"
+
+
+def _code(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

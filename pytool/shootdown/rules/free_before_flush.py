@@ -34,7 +34,8 @@ it with the old owner.
 Needs the event groups `pages` and `functions`. No violation: a CPU that borrows the address space
 lazily (E3), is inside `switch_mm` (E4) or has another one loaded (E5); the teardown of an address
 space that nobody runs in, for which arm64 does not flush leaf entries at all (E7); kernel memory,
-which `vfree` frees before it flushes (E13); pages of hugetlb, which go back to their pool (E14)."""
+which `vfree` frees before it flushes (E13); pages of hugetlb, which go back to their pool (E14); a
+page whose entry has come back (E15)."""
     reference: ClassVar = (
         "include/asm-generic/tlb.h, its first comment",
         "mm/mmu_gather.c tlb_flush_mmu(): tlb_flush_mmu_tlbonly() before tlb_flush_mmu_free()",

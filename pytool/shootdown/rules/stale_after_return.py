@@ -25,7 +25,7 @@ When `munmap`, `mmap(MAP_FIXED)`, `mprotect`, `mremap`, `madvise` or `process_ma
 (`MADV_DONTNEED`, `MADV_DONTNEED_LOCKED`, `MADV_REMOVE`, `MADV_GUARD_INSTALL`), `brk`, `shmdt`,
 `shmat(SHM_REMAP)`, `remap_file_pages` or a fork returns with success, no CPU may go on using the
 translations that it took away from its range. While the call runs, old and new may be seen side by
-side.
+side (E10, E11).
 
 At the first return to user mode of the caller, every entry for the range that the call superseded,
 or that anybody had superseded before it began, must have been invalidated on every CPU that may
@@ -43,8 +43,8 @@ the address space lazily (E3), is inside `switch_mm` (E4), or has another addres
 
 No violation: upgrades in place, and entries that come back (E1, E15); changes of accessed, dirty
 and software bits (E2); an invalidation asked for by one request and done by another (E6: only
-effects count); the teardown of an address space that nobody runs in (E7); kernel addresses
-(E13)."""
+effects count); the teardown of an address space that nobody runs in (E7); what reclaim took away
+and has not flushed yet, elsewhere than in the call's range (E8); kernel addresses (E13)."""
     reference: ClassVar = (
         "munmap: mm/vma.c vms_complete_munmap_vmas(), do_vmi_align_munmap(); 6.1 mm/mmap.c "
         "do_mas_align_munmap()",
