@@ -45,8 +45,11 @@ Needs the event groups `walkers` and `functions`; without them the rule is not a
 a table is freed that another CPU could have been walking through, being in the kernel for a task of
 that mm when the table was unlinked. Of a CPU in user mode, and of kernel threads, nothing is asked.
 
-What RCU's read sections cover is not seen, only that a callback of RCU freed the table. Interrupts
-of other kinds are not recorded: a kernel that relied on one would be suspected (MAY)."""
+What RCU's read sections cover is not seen, only that a callback of RCU freed the table. So an
+interrupt counts as a wait for every walker, also for those that walk with interrupts on, under RCU
+alone (`__pte_offset_map()` since 6.5): a table that must wait for a grace period
+(`pte_free_defer()`), and is freed behind an interrupt instead, is not found. Interrupts of other
+kinds are not recorded: a kernel that relied on one would be suspected (MAY)."""
     reference: ClassVar = (
         "mm/gup.c gup_fast(); include/asm-generic/tlb.h, struct mmu_table_batch",
         "mm/mmu_gather.c tlb_remove_table(), tlb_remove_table_sync_one(), tlb_remove_table_free()",
