@@ -35,6 +35,11 @@ _RULES: Final = """\
 
 How often the situation of each rule came up in the own workloads together, and violations where
 there were any. A dash: the rule is not armed there.
+
+The own workloads are `map_fixed`, `munmap`, `mprotect`, `mremap`, `madvise` and `fork_cow`. Others
+([workloads.md](workloads.md)) do what these do not, and are no part of a campaign: `pinned_fork`,
+`table_walk`, those of races, of counting and of the audit. `drop_move` with `by=0` or `by=2`
+violates on stock 7.2 on purpose ([findings.md](findings.md)).
 """
 _LOADS: Final = """\
 
