@@ -14,7 +14,7 @@ from shootdown.model.syscalls import operation
 from shootdown.rules import panel
 from shootdown.rules.base import Rule, Violation
 from shootdown.rules.check import RULES, check
-from shootdown.rules.deadline_rows import row_of
+from shootdown.rules.deadline_functions import row_of
 from shootdown.trace.functions import Function
 from tests.rules.corpus import CORPUS, TextTrace, cases, judged
 
@@ -41,8 +41,9 @@ ROWS = {
     "D6": ("copy_page_range",),
     "D7": ("move_page_tables",),
     "D8": (
-        *("ptep_clear_flush", "page_vma_mkclean_one", "write_protect_page", "replace_page"),
-        *("uprobe_write_opcode", "move_pages", "do_wp_page", "hugetlb_fault"),
+        *("ptep_clear_flush", "page_vma_mkclean_one", "do_wp_page", "hugetlb_fault"),
+        *("try_to_merge_one_page", "write_protect_page", "replace_page", "uprobe_write_opcode"),
+        *("move_pages", "move_pages_ptes", "move_pages_huge_pmd"),
     ),
     "D11": ("try_to_unmap_one",),
     "D12": ("try_to_migrate_one",),
@@ -50,7 +51,7 @@ ROWS = {
     "D14": ("pmdp_collapse_flush", "collapse_pte_mapped_thp"),
     "D15": ("change_protection",),
     "D16": ("unmap_mapping_range", "unmap_mapping_folio"),
-    "D18": ("huge_pmd_unshare",),
+    "D18": ("huge_pmd_unshare", "__huge_pmd_unshare", "hugetlb_unshare_pmds"),
     "D19": ("do_madvise",),
     "D21": ("exit_mmap",),
 }
@@ -89,6 +90,26 @@ def test_what_is_done_within_another_operation() -> None:
 def test_a_huge_page_is_split_on_the_way(function: str) -> None:
     assert [row(function, level=level) for level in (2, 3)] == ["D13", "D13"]
     assert row("do_madvise", level=2) == "D19"
+
+
+@pytest.mark.parametrize("function", ["pageout", "swap_writeout", "shmem_writeout"])
+def test_functions_that_write_dirty_pages_out(function: str) -> None:
+    (violation,) = found("flush-deadline/bad_d11_written_out", ("id=pageout", f"id={function}"))
+    assert violation.details["deadline"] == "the writing out of a page has begun"
+
+
+@pytest.mark.parametrize("function", ["huge_pmd_unshare", "__huge_pmd_unshare"])
+@pytest.mark.parametrize(
+    "walk",
+    [
+        *("__unmap_hugepage_range", "change_protection", "move_page_tables"),
+        *("try_to_unmap_one", "try_to_migrate_one", "hugetlb_unshare_pmds"),
+    ],
+)
+def test_who_unshares_tables(function: str, walk: str) -> None:
+    changes = ("id=huge_pmd_unshare", f"id={function}"), ("id=__unmap_hugepage_range", f"id={walk}")
+    (violation,) = found("flush-deadline/bad_d18_return", *changes)
+    assert violation.details["row"] == "D18"
 
 
 OUTER, INNER = "id=do_vmi_align_munmap", "id=vms_complete_munmap_vmas"

@@ -98,8 +98,9 @@ class Calm:
     def hushed(self, part: Fields, loud: Mask) -> Mask:
         """Calls of ``loud`` functions of which nobody needs to hear.
 
-        Proof: a calm task owes nothing, so no function's end is a deadline for it. What it has
-        gathered it has finished, and is then as if it never had. A freed VMA is told of.
+        Proof: a calm task owes nothing, so no function's beginning or end is a deadline for it.
+        What it has gathered it has finished, and is then as if it never had. A freed VMA is told
+        of.
         """
         found = loud & self.mask
         found[found] = ~any_of(part["id"][found], DEATHS)

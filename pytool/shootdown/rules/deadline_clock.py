@@ -23,6 +23,8 @@ HEARD: Final = (
     *(Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ),
 )
 """Words that the clock goes by."""
+WRITES_OUT: Final = (Function.pageout, Function.swap_writeout, Function.shmem_writeout)
+"""What reclaim writes dirty pages with: mm/vmscan.c pageout(), or what 7.2's calls for it."""
 WRITER: Final = 1
 _READER: Final = 0x100
 _WORD: Final = (1 << 64) - 1
@@ -68,7 +70,7 @@ class Clock:
         self._finishing.pop(task, None)
         self._downgraded.pop(task, None)
 
-    def called(self, event: Event) -> None:
+    def called(self, event: Event) -> Iterator[Passed]:
         """ENTER of a function."""
         task = self._tasks.cpu(event.cpu).task
         if event.id == Function.tlb_gather_mmu:
@@ -79,6 +81,10 @@ class Clock:
             self._finishing.setdefault(task, {})[event.a] = event.b
         elif event.id in DEATHS:
             self.vmas.died(event.b)
+        elif event.id in WRITES_OUT:
+            yield Moment.WRITEOUT, ("dirty", task)
+        elif event.id == Function.vma_mas_store and (vma := self.vmas.of(event.b)) is not None:
+            yield Moment.STORED, ("stored", task, vma.mm)
 
     def left(self, event: Event) -> Iterator[Passed]:
         """EXIT of a function."""
@@ -91,6 +97,8 @@ class Clock:
                 yield Moment.BATCH, ("batch", task)
             case Function.try_to_unmap_flush_dirty if not event.flags & Flag.TAIL:
                 yield Moment.BATCH, ("dirty", task)
+            case Function.free_pgtables:
+                yield Moment.UNLINK, ("unlink", task)
         yield Moment.RETURN, ("return", task, event.id, event.a)
 
     def _finished(self, task: Task, tlb: int) -> Iterator[Passed]:

@@ -1,20 +1,14 @@
 """The table of flush deadlines: which entry must be flushed before what, and where that is written.
 
-A row is data. Which rows an entry comes under is read off the functions that the store was inside
-of, the innermost first, and off the system call; never off a kernel's version. Where versions
-differ the references name each form.
+A row is data. Where versions of the kernel differ the references name each form.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import Final
-
-from shootdown.trace.functions import NAMES
 
 
 class Moment(Enum):
@@ -26,6 +20,7 @@ class Moment(Enum):
     UNLOCK = "mmap_lock was given back"
     STORED = "the new VMA could be found"
     BATCH = "try_to_unmap_flush() has returned"
+    WRITEOUT = "the writing out of a page has begun"
     RETURN = "the function that did it has returned"
     UNLINK = "free_pgtables() has taken the VMA away from its file"
 
@@ -56,7 +51,8 @@ MAP_FIXED: Final = Row(
     (Moment.STORED, Moment.UNLOCK),
     "the store by which others find the new VMA in mm_mt",
     "mm/mmap.c or mm/vma.c __mmap_region(): vms_clean_up_area() before vma_iter_store(); 6.1 "
-    "mm/mmap.c mmap_region(): do_mas_munmap() before vma_mas_store()",
+    "mm/mmap.c mmap_region(): do_mas_munmap() before vma_mas_store(), which is recorded since a "
+    "VMA has no word there that says that it is in the tree",
 )
 MPROTECT: Final = Row(
     "D5",
@@ -86,10 +82,11 @@ COPY: Final = Row(
     "replacement of a page",
     (Moment.NEXT, Moment.PTL),
     "the next valid entry, under one hold of the page-table lock",
-    "mm/memory.c wp_page_copy(); mm/hugetlb.c hugetlb_wp(); mm/ksm.c write_protect_page(), "
-    "replace_page(); mm/rmap.c page_vma_mkclean_one(), try_to_unmap_one(), try_to_migrate_one() "
-    "where they do not defer; mm/userfaultfd.c move_present_pte(), 7.2 move_present_ptes(); "
-    "kernel/events/uprobes.c __replace_page(), 7.2 __uprobe_write()",
+    "mm/memory.c wp_page_copy(); mm/hugetlb.c hugetlb_wp(); mm/ksm.c try_to_merge_one_page(): "
+    "write_protect_page(), replace_page(); mm/rmap.c page_vma_mkclean_one(), try_to_unmap_one(), "
+    "try_to_migrate_one() where they do not defer; mm/userfaultfd.c move_pages(): "
+    "move_present_pte(), 7.2 move_pages_ptes(): move_present_ptes(); mm/huge_memory.c "
+    "move_pages_huge_pmd(); kernel/events/uprobes.c __replace_page(), 7.2 __uprobe_write()",
 )
 DIRTY: Final = Row(
     "D9",
@@ -108,11 +105,12 @@ ZAP: Final = Row(
 RECLAIM: Final = Row(
     "D11",
     "reclaim",
-    (Moment.BATCH,),
+    (Moment.BATCH, Moment.WRITEOUT),
     "pageout() of what was dirty, and the freeing of the rest; until then a refault may read "
     "another copy (E8)",
-    "mm/vmscan.c shrink_folio_list(), 6.1 shrink_page_list(); mm/rmap.c try_to_unmap_flush(), "
-    "try_to_unmap_flush_dirty()",
+    "mm/vmscan.c shrink_folio_list(): try_to_unmap_flush_dirty() before pageout(), which in 7.2 "
+    "calls mm/page_io.c swap_writeout() or mm/shmem.c shmem_writeout(); mm/rmap.c "
+    "try_to_unmap_flush(), try_to_unmap_flush_dirty()",
 )
 MIGRATE: Final = Row(
     "D12",
@@ -157,15 +155,18 @@ SPECIAL: Final = Row(
     "unmapping of frames without a page",
     (Moment.UNLINK,),
     "the VMA's leaving its file: nobody else keeps account of such frames",
-    "include/asm-generic/tlb.h tlb_end_vma(); 7.2 tlb_free_vmas(), called by mm/memory.c "
-    "free_pgtables()",
+    "include/asm-generic/tlb.h tlb_end_vma(); 7.2 tlb_free_vmas(), called at the beginning of "
+    "mm/memory.c free_pgtables(), which unlinks every VMA before it takes a table away: whether or "
+    "not it takes one, the VMAs are unlinked when it returns",
 )
 UNSHARE: Final = Row(
     "D18",
     "unsharing of a hugetlb table",
     (Moment.RETURN,),
     "the release of i_mmap_rwsem: at the latest, the return of the function that walks the range",
-    "mm/hugetlb.c huge_pmd_unshare(), huge_pmd_unshare_flush()",
+    "mm/hugetlb.c __huge_pmd_unshare(), and behind the last of them huge_pmd_unshare_flush(): "
+    "__unmap_hugepage_range(), hugetlb_change_protection(), move_hugetlb_page_tables(), "
+    "hugetlb_unshare_pmds(); mm/rmap.c try_to_unmap_one(), try_to_migrate_one()",
 )
 MADVISE: Final = Row(
     "D19",
@@ -190,72 +191,6 @@ ROWS: Final = (
 )
 ZAPS: Final = ("D3", "D4", "D10", "D16", "D19")
 """Rows of operations that go through zap_pte_range()."""
-_STACKS: Final = 1 << 12
-"""Stacks whose row is remembered: there are few, and most stores are inside of the same ones."""
-_BY_FUNCTION: Final[dict[str, Row]] = {
-    "ptep_clear_flush": COPY,
-    "page_vma_mkclean_one": COPY,
-    "write_protect_page": COPY,
-    "replace_page": COPY,
-    "uprobe_write_opcode": COPY,
-    "move_pages": COPY,
-    "do_wp_page": COPY,
-    "hugetlb_fault": COPY,
-    "try_to_unmap_one": RECLAIM,
-    "try_to_migrate_one": MIGRATE,
-    "__split_huge_pmd": SPLIT,
-    "pmdp_collapse_flush": COLLAPSE,
-    "collapse_pte_mapped_thp": COLLAPSE,
-    "huge_pmd_unshare": UNSHARE,
-    "move_page_tables": MOVE,
-    "copy_page_range": FORK,
-    "exit_mmap": EXIT,
-    "unmap_mapping_range": TRUNCATE,
-    "unmap_mapping_folio": TRUNCATE,
-    "do_mprotect_pkey": MPROTECT,
-    "mprotect_fixup": MPROTECT,
-    "change_protection": TRACKING,
-    "do_madvise": MADVISE,
-    "mmap_region": MAP_FIXED,
-    "__mmap_region": MAP_FIXED,
-    "vms_complete_munmap_vmas": MUNMAP,
-    "do_vmi_align_munmap": MUNMAP,
-    "do_mas_munmap": MUNMAP,
-}
-
-
-@lru_cache(_STACKS)
-def row_of(stack: tuple[int, ...], level: int) -> Row | None:
-    """The row of an entry that was taken away inside of these functions, the outermost first.
-
-    None where they say nothing. ``level`` is that of the entry.
-    """
-    found = [row for row in map(_BY_FUNCTION.get, _names(stack)) if row is not None]
-    if not found or EXIT in found:
-        return EXIT if found else None
-    first = found[0]
-    if first in (RECLAIM, MIGRATE) and level > 1:
-        return SPLIT  # split_huge_pmd_locked(), unmap_huge_pmd_locked(), huge_ptep_clear_flush()
-    if first is TRACKING and MPROTECT in found:
-        return MPROTECT
-    if first is MUNMAP and MAP_FIXED in found:
-        return MAP_FIXED
-    return first
-
-
-def _names(stack: tuple[int, ...]) -> Iterator[str]:
-    return (NAMES.get(function, "") for function in reversed(stack))
-
-
-@lru_cache(_STACKS)
-def around(stack: tuple[int, ...], row: Row) -> int:
-    """Where in the stack the function is whose return a row of ``Moment.RETURN`` waits for."""
-    at = len(stack) - 1
-    for name in _names(stack):
-        if _BY_FUNCTION.get(name) is row:
-            return at - 1 if row is UNSHARE else at
-        at -= 1
-    return -1
 
 
 _LIST: Final = "\n".join(
@@ -272,8 +207,8 @@ before
 
 Elsewhere: D1 is the rule `free-before-flush`; D2 is `table-free-before-flush`, and
 `table-freed-under-walker` for software walkers; what D11 owes to the mprotect or munmap that comes
-next is judged by `stale-after-return`; D20 is about kernel addresses, which no rule here is about
-(E13).
+next is judged by `stale-after-return`. There is no D20 here: it would be vfree() of kernel
+addresses, which frees pages before it flushes (E13) and which no rule is about.
 
 Which row an entry comes under follows from the functions that its store was inside of, so the group
 `functions` is needed. With `ptl` the releases of page-table locks are seen (D7 to D9, D13, D14),

@@ -15,8 +15,9 @@ from shootdown.model.tasks import Task
 from shootdown.model.vma_map import DEATHS
 from shootdown.rules import deadline_rows as rows
 from shootdown.rules.base import Rule
-from shootdown.rules.deadline_clock import HEARD, LOCKS, Clock, Gather, Passed
+from shootdown.rules.deadline_clock import HEARD, LOCKS, WRITES_OUT, Clock, Gather, Passed
 from shootdown.rules.deadline_dues import Due, Dues
+from shootdown.rules.deadline_functions import around, row_of
 from shootdown.rules.deadline_rows import Moment, Row
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
@@ -45,8 +46,9 @@ class FlushDeadline(Rule):
         *(Function.try_to_unmap_flush, Function.try_to_unmap_flush_dirty),
         *(Function.pmdp_collapse_flush, Function.collapse_pte_mapped_thp),
         *(Function.unmap_hugepage_range, Function["__unmap_hugepage_range"]),
-        *(Function.change_protection, Function.move_page_tables),
-        *(Function.try_to_unmap_one, Function.try_to_migrate_one, *DEATHS),
+        *(Function.change_protection, Function.move_page_tables, Function.hugetlb_unshare_pmds),
+        *(Function.try_to_unmap_one, Function.try_to_migrate_one, Function.free_pgtables),
+        *(Function.vma_mas_store, *WRITES_OUT, *DEATHS),
     )
 
     def __init__(self, machine: Machine, *, idle: str = "") -> None:
@@ -94,7 +96,7 @@ class FlushDeadline(Rule):
         if what.is_table and Function.free_pgtables in what.stack:
             self._pass([(Moment.UNLINK, ("unlink", task))], self._store)
         gather = self._clock.gather(task, self.machine.mm(what.root))
-        row = rows.row_of(what.stack, what.level) or self._plain(what, gather)
+        row = row_of(what.stack, what.level) or self._plain(what, gather)
         if row is None:
             self._rows[""] += 1
             return
@@ -116,7 +118,7 @@ class FlushDeadline(Rule):
 
     def called(self, event: Event) -> None:
         """A function begins."""
-        self._clock.called(event)
+        self._pass(self._clock.called(event), event)
 
     def left(self, event: Event) -> None:
         """A function ends."""
@@ -225,8 +227,8 @@ class FlushDeadline(Rule):
                     yield "stored", task, mm
                 case Moment.BATCH:
                     yield "batch", task
-                    if self._dirty(what):
-                        yield "dirty", task
+                case Moment.WRITEOUT if self._dirty(what):
+                    yield "dirty", task
                 case Moment.UNLINK:
                     yield "unlink", task
                 case Moment.RETURN:
@@ -244,6 +246,6 @@ class FlushDeadline(Rule):
         return row is not rows.MOVE or (vma is not None and not vma.flags & _HUGETLB)
 
     def _return(self, row: Row, what: Superseded, task: Task) -> Iterator[Hashable]:
-        frames, at = self.machine.calls.frames(what.cpu), rows.around(what.stack, row)
+        frames, at = self.machine.calls.frames(what.cpu), around(what.stack, row)
         if 0 <= at < len(frames):
             yield "return", task, *frames[at]
