@@ -23,6 +23,12 @@ def outcome(what: str, code: int = 0, **more: Any) -> dict[str, Any]:
     return value | more
 
 
+def document(outcomes: list[dict[str, Any]], *planned: str) -> str:
+    """The document, of a campaign that has those things planned on one kernel."""
+    places = [{"kernel": "debian:6.12", "arch": "arm64", "what": what} for what in planned]
+    return verdicts.document(outcomes, places)
+
+
 def test_every_kernel_meets_everything_that_works_there():
     every = list(campaign.cells(campaign.KERNELS, "*"))
     assert len(every) == len(set(every))
@@ -62,39 +68,96 @@ def test_a_damaged_line_is_named(tmp_path: Path):
 
 def test_violations_stand_out():
     bad = outcome("munmap", ExitCode.VIOLATION, rules={"stale-after-return": [True, 9, 3]})
-    text = verdicts.document([outcome("mremap"), bad])
+    text = document([outcome("mremap"), bad])
     assert "1,243, **3 violations**" in text
     assert "* debian:6.12 arm64, munmap: exit 1: for a reason" in text
     assert verdicts.failed(bad)
 
 
 def test_the_document_says_what_ran_and_with_what():
-    text = verdicts.document([outcome("mremap"), outcome("munmap", release="6.12.2-cloud")])
+    text = document([outcome("mremap"), outcome("munmap", release="6.12.2-cloud")])
     assert "(6.12.1-cloud, 6.12.2-cloud)" in text
     assert "Made with abcdef;" in text
 
 
 def test_an_idle_rule_has_no_figure():
-    assert "| `aliased-translation` | - |" in verdicts.document([outcome("mremap")])
+    assert "| `aliased-translation` | - |" in document([outcome("mremap")])
 
 
 def test_map_fixed_says_whose_rule_was_kept():
     window = {"count": 40, "p50": 1, "p99": 2, "max": 3, "aliased": 5, "outlived": 6}
     window["observers"] = {"a": {"stale": 3}, "b": {"stale": 4, "new": 9}}
     rules = {"stale-after-return": [True, 300, 0], "aliased-translation": [True, 300, 5]}
-    text = verdicts.document([outcome("map_fixed", 1, windows=[window], rules=rules)])
+    text = document([outcome("map_fixed", 1, windows=[window], rules=rules)])
     row = "| debian:6.12 arm64 | 300 | 40 | 1 | 2 | 3 | 7 | 5 | 6 | broken 5 times | kept |"
     assert row in text
 
 
 def test_a_load_with_nothing_to_judge_is_skipped():
     load = outcome("stress-ng:brk", ExitCode.INCONCLUSIVE, reasons=[NOTHING_CHECKED])
-    text = verdicts.document([load, outcome("stress-ng:vm")])
+    text = document([load, outcome("stress-ng:vm")])
     assert "| `brk` | skipped |" in text
     assert "| `vm` | 1,234 (2.50) |" in text
     assert text.endswith("did not pass\n\nNothing.\n")
 
 
 def test_a_run_without_a_result_is_told():
-    text = verdicts.document([{k: outcome("munmap", 3)[k] for k in ("cell", "exit", "commit")}])
+    text = document([{k: outcome("munmap", 3)[k] for k in ("cell", "exit", "commit")}])
     assert "* debian:6.12 arm64, munmap: exit 3: \n" in text
+
+
+def test_how_much_of_the_campaign_has_been_run():
+    planned = ("mremap", "munmap", "stress-ng:vm", "stress-ng:brk")
+    text = document([outcome("mremap"), outcome("stress-ng:vm"), outcome("fork_cow")], *planned)
+    assert "2 of 4 cells have been run." in text
+    assert "| `munmap` | not run |" in text
+    assert "| `brk` | not run |" in text
+    assert "| `fork_cow` | 1,234 (2.50) |" in text
+
+
+def test_a_run_without_a_result_is_not_run():
+    failed = {key: outcome("munmap", 3)[key] for key in ("cell", "exit", "commit")}
+    text = document([failed], "munmap")
+    assert "0 of 1 cells have been run." in text
+    assert "| `munmap` | not run |" in text
+
+
+def test_what_does_not_work_somewhere_is_no_cell_there():
+    other = outcome("stress-ng:vfork")
+    other["cell"] = other["cell"] | {"arch": "x86_64"}
+    text = document([other], "stress-ng:brk")
+    assert "| `vfork` | - | 1,234 (2.50) |" in text
+    assert "| `brk` | not run | - |" in text
+
+
+def test_rows_of_deadlines_are_counted_by_kernel():
+    runs = [
+        outcome("mremap", deadlines={"D7": 1000, "no row": 3}),
+        outcome("stress-ng:vm", deadlines={"D7": 500}),
+        outcome("munmap"),
+    ]
+    text = document(runs)
+    assert "2 of 3 runs have kept count" in text
+    assert "| D7, mremap | 1,500 |" in text
+    assert "| D10, zap | 0 |" in text
+    assert "| no row | 3 |" in text
+
+
+def test_runs_from_before_rows_were_counted_are_read():
+    text = document([outcome("munmap")])
+    assert "0 of 1 runs have kept count" in text
+    assert "| D7, mremap | ? |" in text
+
+
+def test_of_the_coverage_the_rows_that_were_exercised_are_kept():
+    result = {
+        "kernel": {"release": "6.12.1-cloud"},
+        "reasons": [],
+        "events": {"ptes": 3},
+        "lost": 0,
+        "audit": {"mismatches": 0, "unknown_tables": 0},
+        "windows": [],
+        "rules": {},
+        "coverage": {"flush:cr3_load": 9, "deadline:D3": 4, "deadline:D4": 0, "deadline:no row": 2},
+    }
+    assert verdicts.figures(result)["deadlines"] == {"D3": 4, "no row": 2}

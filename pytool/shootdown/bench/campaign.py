@@ -147,7 +147,8 @@ def main() -> int:
     except ShootdownError as error:
         print(f"shootdown: error: {error}", file=sys.stderr)
         return int(error.exit_code)
-    options.out.write_text(verdicts.document(outcomes), encoding="utf-8")
+    planned = [asdict(cell) for cell in cells(KERNELS, "*")]
+    options.out.write_text(verdicts.document(outcomes, planned), encoding="utf-8")
     print(f"wrote {options.out}")
     return int(ExitCode.VIOLATION if any(verdicts.failed(o) for o in outcomes) else ExitCode.PASS)
 

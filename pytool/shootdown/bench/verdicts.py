@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shootdown.errors import ExitCode
+from shootdown.rules.deadline_rows import ROWS
 from shootdown.run.verdict import inapplicable
 
 Outcome = Mapping[str, Any]
 """One line of the campaign's file: ``cell``, ``exit``, ``commit`` and ``figures`` of the run."""
+Place = Mapping[str, str]
+"""A cell of the campaign: ``kernel``, ``arch`` and ``what``."""
 
 MAP_FIXED: Final = "mmap(MAP_FIXED)"
 _HEAD: Final = """\
@@ -17,8 +20,9 @@ _HEAD: Final = """\
 # What stock kernels did
 
 Debian's kernels as they are packaged ({releases}), all groups of events
-recorded, all rules armed. Every cell is a guest of its own. Made with {commits}; what the
-tables are made of is in `verdicts.jsonl`, from where `make campaign` goes on.
+recorded, all rules armed. Every cell is a guest of its own. {ran} of {planned} cells have been run.
+Made with {commits}; what the tables are made of is in `verdicts.jsonl`, from where `make campaign`
+goes on.
 
 ## MAP_FIXED: Wilcox and Glisse
 
@@ -41,12 +45,30 @@ The own workloads are `map_fixed`, `munmap`, `mprotect`, `mremap`, `madvise` and
 `table_walk`, those of races, of counting and of the audit. `drop_move` with `by=0` or `by=2`
 violates on stock 7.2 on purpose ([findings.md](findings.md)).
 """
+_DEADLINES: Final = """\
+
+## Deadlines
+
+How often each row of the rule `flush-deadline` was exercised in all runs together: its moment came
+with an entry that another CPU may have held. {counted} of {ran} runs have kept count; a question
+mark where none of the kernel has.
+"""
+_DEADLINE: Final = "deadline:"
+_NO_ROW: Final = "no row"
+"""What coverage calls the situations of the rows, and those of none (``rules.flush_deadline``)."""
+_OWN: Final = """\
+
+## Own workloads
+
+Situations judged in each workload's run (events in millions). *Skipped*: it cannot run in that
+guest, or gave no rule anything to judge. *Not run*: nothing is known yet. A dash: it is no cell of
+the campaign, since it does not work there.
+"""
 _LOADS: Final = """\
 
 ## stress-ng
 
-Situations judged in each stressor's run (events in millions). *Skipped*: it cannot run in that
-guest, or gave no rule anything to judge.
+The same of each stressor.
 """
 
 
@@ -63,6 +85,11 @@ def figures(result: Mapping[str, Any]) -> dict[str, Any]:
             name: [rule["armed"], rule["exercised"], rule["violations"]]
             for name, rule in result["rules"].items()
         },
+        "deadlines": {
+            name.removeprefix(_DEADLINE): count
+            for name, count in result["coverage"].items()
+            if name.startswith(_DEADLINE) and count
+        },
     }
 
 
@@ -76,15 +103,26 @@ def failed(outcome: Outcome) -> bool:
     return outcome["exit"] != ExitCode.PASS and not skipped(outcome)
 
 
-def document(outcomes: Sequence[Outcome]) -> str:
-    """The text of docs/verdicts.md."""
-    commits = _every("commit", outcomes)
-    own = [o for o in outcomes if ":" not in o["cell"]["what"]]
-    head = _HEAD.format(commits=commits, releases=_every("release", outcomes))
-    lines = [head, *_map_fixed(own)]
-    lines += [_RULES, *_rules(own), _LOADS, *_loads([o for o in outcomes if o not in own])]
+def document(outcomes: Sequence[Outcome], planned: Sequence[Place]) -> str:
+    """The text of docs/verdicts.md; ``planned`` are all cells of the campaign."""
+    own = [o for o in outcomes if not _is_load(o["cell"])]
+    known = [o["cell"] for o in outcomes if _ran(o)]
+    head = _HEAD.format(
+        commits=_every("commit", outcomes),
+        releases=_every("release", outcomes),
+        ran=sum(cell in known for cell in planned),
+        planned=len(planned),
+    )
+    lines = [head, *_map_fixed(own), _RULES, *_rules(own), *_deadlines(outcomes)]
+    lines += [_OWN, *_cells("workload", own, [cell for cell in planned if not _is_load(cell)])]
+    loads = [o for o in outcomes if o not in own]
+    lines += [_LOADS, *_cells("stressor", loads, [cell for cell in planned if _is_load(cell)])]
     lines += ["", "## Everything that did not pass", "", *_failures(outcomes)]
     return "\n".join(lines) + "\n"
+
+
+def _is_load(cell: Place) -> bool:
+    return ":" in cell["what"]
 
 
 def _every(key: str, outcomes: Sequence[Outcome]) -> str:
@@ -105,7 +143,7 @@ def _map_fixed_row(outcome: Outcome) -> list[str]:
     keys = ("count", "p50", "p99", "max")
     judged, broken = outcome["rules"]["stale-after-return"][1:]
     return [
-        _kernel(outcome),
+        _kernel(outcome["cell"]),
         str(judged),
         *(str(window.get(key, 0)) for key in keys),
         str(old),
@@ -122,10 +160,10 @@ def _kept(violations: int) -> str:
 
 def _rules(outcomes: Sequence[Outcome]) -> list[str]:
     ran = [o for o in _sorted(outcomes) if _ran(o)]
-    kernels = list(dict.fromkeys(map(_kernel, ran)))
+    kernels = list(dict.fromkeys(_kernel(o["cell"]) for o in ran))
     names = list(dict.fromkeys(name for o in ran for name in o["rules"]))
     rows = [
-        [f"`{name}`", *(_situations(name, [o for o in ran if _kernel(o) == k]) for k in kernels)]
+        [f"`{name}`", *(_situations(name, _of_kernel(ran, kernel)) for kernel in kernels)]
         for name in names
     ]
     return _table(("rule", *kernels), rows)
@@ -140,18 +178,36 @@ def _situations(name: str, outcomes: Sequence[Outcome]) -> str:
     return f"{exercised:,}" + (f", **{violations} violations**" if violations else "")
 
 
-def _loads(outcomes: Sequence[Outcome]) -> list[str]:
-    kernels = list(dict.fromkeys(_kernel(o) for o in _sorted(outcomes) if _ran(o)))
-    cells = {(o["cell"]["what"], _kernel(o)): _load(o) for o in outcomes if _ran(o)}
-    names = sorted({what for what, _ in cells})
+def _deadlines(outcomes: Sequence[Outcome]) -> list[str]:
+    ran = [o for o in _sorted(outcomes) if _ran(o)]
+    kernels = list(dict.fromkeys(_kernel(o["cell"]) for o in ran))
+    titles = {row.id: f"{row.id}, {row.title}" for row in ROWS} | {_NO_ROW: _NO_ROW}
     rows = [
-        [f"`{name.partition(':')[2]}`", *(cells.get((name, kernel), "") for kernel in kernels)]
-        for name in names
+        [title, *(_times(id, _of_kernel(ran, kernel)) for kernel in kernels)]
+        for id, title in titles.items()
     ]
-    return _table(("stressor", *kernels), rows)
+    counted = sum("deadlines" in o for o in ran)
+    text = _DEADLINES.format(counted=counted, ran=len(ran))
+    return [text, *_table(("row", *kernels), rows)]
 
 
-def _load(outcome: Outcome) -> str:
+def _times(row: str, outcomes: Sequence[Outcome]) -> str:
+    kept = [o["deadlines"].get(row, 0) for o in outcomes if "deadlines" in o]
+    return f"{sum(kept):,}" if kept else "?"
+
+
+def _cells(word: str, outcomes: Sequence[Outcome], planned: Sequence[Place]) -> list[str]:
+    ran = {(o["cell"]["what"], _kernel(o["cell"])): _cell(o) for o in outcomes if _ran(o)}
+    known = {(cell["what"], _kernel(cell)): "not run" for cell in planned} | ran
+    kernels = sorted({kernel for _, kernel in known})
+    rows = [
+        [f"`{what.rpartition(':')[2]}`", *(known.get((what, kernel), "-") for kernel in kernels)]
+        for what in sorted({what for what, _ in known})
+    ]
+    return _table((word, *kernels), rows)
+
+
+def _cell(outcome: Outcome) -> str:
     if skipped(outcome):
         return "skipped"
     exercised = sum(times for armed, times, _ in outcome["rules"].values() if armed)
@@ -172,8 +228,12 @@ def _ran(outcome: Outcome) -> bool:
     return "rules" in outcome
 
 
-def _kernel(outcome: Outcome) -> str:
-    return f"{outcome['cell']['kernel']} {outcome['cell']['arch']}"
+def _kernel(cell: Place) -> str:
+    return f"{cell['kernel']} {cell['arch']}"
+
+
+def _of_kernel(outcomes: Sequence[Outcome], kernel: str) -> list[Outcome]:
+    return [o for o in outcomes if _kernel(o["cell"]) == kernel]
 
 
 def _sorted(outcomes: Sequence[Outcome]) -> list[Outcome]:
