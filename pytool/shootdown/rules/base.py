@@ -240,15 +240,17 @@ class Rule(Listener):
         kind: Kind = "may",
         va: int | None = None,
         details: dict[str, object] | None = None,
+        mark: str = "",
     ) -> None:
         """Report what the CPU of ``event`` does, where it is not about one superseded entry.
 
         ``before`` and ``after`` are raw entries of the event's level, where it has one; ``va`` is
-        by default that of the event's entry.
+        by default that of the event's entry. ``mark`` tells defects of one rule apart that look
+        alike otherwise.
         """
         words = "|".join((self.id, kind, self.machine.arch.name, operation, str(event.level)))
-        if kind == "witness":
-            words += f"|{missing}"
+        if mark:
+            words += f"|{mark}"
         mark = hashlib.sha256(words.encode()).hexdigest()[:12]
         if not self._counted(kind, mark):
             return

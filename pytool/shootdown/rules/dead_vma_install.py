@@ -172,4 +172,5 @@ Sanctioned:
             after=event.c,
             kind="witness",
             details={"vma": attempt.vma, "start": vma.start, "end": vma.end, "flags": vma.flags},
+            mark=missing,
         )

@@ -254,6 +254,7 @@ Not judged:
             after=event.c,
             kind="witness",
             details={"pa": pa, "pins": [_detail(hold) for hold in holds]} if holds else None,
+            mark=missing,
         )
 
     def _note(self) -> str:

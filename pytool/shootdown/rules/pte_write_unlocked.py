@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
 from shootdown.trace.schema import Kind, Watch
+
+_MISSING: Final = "the page-table lock"
 
 
 class PteWriteUnlocked(Rule):
@@ -99,8 +101,9 @@ nobody else can reach the range.
                 f"CPU {event.cpu} changed the entry of VA {event.d:#x} from {event.b:#x} to "
                 f"{event.c:#x} without the lock of its table"
             ),
-            missing="the page-table lock",
+            missing=_MISSING,
             before=event.b,
             after=event.c,
             kind="witness",
+            mark=_MISSING,
         )

@@ -21,6 +21,8 @@ from shootdown.trace.schema import Kind, Watch
 _WORDS: Final = (Watch.VMA_START, Watch.VMA_END, Watch.VMA_MM)
 _FUNCTIONS: Final = (Function.lock_mm_and_find_vma, Function.vm_area_alloc)
 _ATTACHMENT: Final = (Watch.VMA_DETACHED, Watch.VMA_REFCNT)
+_FOUND: Final = "a VMA that the fault finds"
+_LOOK: Final = "another look, once the VMA was locked"
 
 
 class SpuriousFault(Rule):
@@ -115,8 +117,9 @@ Sanctioned, or not judged:
                 f"CPU {event.cpu} found no VMA for VA {fault.va:#x}, although there was one "
                 "before and after"
             ),
-            missing="a VMA that the fault finds",
+            missing=_FOUND,
             kind="witness",
+            mark=_FOUND,
         )
 
     def _judge_forbidden(self, event: Event, one: Forbidden) -> None:
@@ -131,7 +134,8 @@ Sanctioned, or not judged:
             va=fault.va,
             seq=sorted({vma.seq, fault.seq, fault.looked, fault.end}),
             summary=f"CPU {event.cpu} was refused VA {fault.va:#x} by a VMA that {one.why}",
-            missing="another look, once the VMA was locked",
+            missing=_LOOK,
             kind="witness",
             details={"vma": fault.vma, "start": vma.start, "end": vma.end, "flags": vma.flags},
+            mark=_LOOK,
         )

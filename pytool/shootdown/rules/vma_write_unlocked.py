@@ -121,6 +121,7 @@ that is the defect called StackRot. Of a tree with more than one node only the r
             missing=f"{missing}, for {name}",
             kind="witness",
             details={"word": name, "before": event.b, "after": event.c},
+            mark=f"{missing}, for {name}",
         )
 
     def _note(self) -> str:
