@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 
 from shootdown.model.windows import Windows
-from shootdown.rules.base import RuleReport, Violation
+from shootdown.rules.base import RuleReport
 from shootdown.rules.check import CheckReport
+from shootdown.rules.violation import Violation
 from tests.rules.corpus import CORPUS, Case, cases
 
 HEXADECIMAL = ("mm", "va", "pc", "before", "after")

@@ -12,9 +12,10 @@ from shootdown.arch import get
 from shootdown.model.listener import Listener
 from shootdown.model.syscalls import operation
 from shootdown.rules import panel
-from shootdown.rules.base import Rule, Violation
+from shootdown.rules.base import Rule
 from shootdown.rules.check import RULES, check
 from shootdown.rules.deadline_functions import row_of
+from shootdown.rules.violation import Violation
 from shootdown.trace.functions import Function
 from tests.rules.corpus import CORPUS, TextTrace, cases, judged
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,54 +15,13 @@ from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.rules.scene import Scene
+from shootdown.rules.violation import Kind, Violation, fingerprint, shape
 from shootdown.trace.schema import Kind as Schema
 from shootdown.trace.types import Events
-
-Kind: TypeAlias = Literal["may", "witness"]
-"""A CPU may still hold what it must not, or it was seen using it."""
 
 _KEPT: Final = 100
 """Findings of one fingerprint that are described; the others are counted only."""
 _NO_NUMBERS: Final = np.zeros(0, np.uint64)
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One finding. ``mm`` is the VA of the mm_struct (or the root's PA when that is not known)."""
-
-    rule: str
-    kind: Kind
-    arch: str
-    mm: int
-    va: int
-    cpus: list[int]
-    """CPUs that may hold, or used, the stale entry."""
-    site: str
-    """The system call that took the entry away, or ``background``."""
-    summary: str
-    fingerprint: str
-    """Equal for the same defect in another run: made of no address, number or seed."""
-    seq: list[int]
-    """Numbers of the events it rests on, in order."""
-    pc: int
-    """VA of the store that superseded the entry."""
-    operation: str
-    """The operation whose deadline was missed."""
-    task: str
-    level: int
-    before: int
-    """The superseded entry, raw."""
-    after: int
-    """What replaced it, raw."""
-    missing: str
-    """The flush that should have been there."""
-    stack: tuple[int, ...] = ()
-    """Functions that the store was inside of (``trace.functions``), the outermost first."""
-    workload: str = ""
-    """Phase of the guest (Mark.BEGIN) in which it was found."""
-    count: int = 1
-    """Stale copies (of pages, on CPUs) that this finding stands for."""
-    details: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -198,7 +156,8 @@ class Rule(Listener):
 
         ``mark`` tells defects of one rule apart that look alike otherwise.
         """
-        mark = fingerprint(self.id, kind, self.machine.arch.name, f"{operation}{mark}", what)
+        arch = self.machine.arch.name
+        mark = fingerprint(self.id, kind, arch, f"{operation}{mark}", *shape(what))
         if not self._counted(kind, mark):
             return
         violation = Violation(
@@ -248,10 +207,8 @@ class Rule(Listener):
         by default that of the event's entry. ``mark`` tells defects of one rule apart that look
         alike otherwise.
         """
-        words = "|".join((self.id, kind, self.machine.arch.name, operation, str(event.level)))
-        if mark:
-            words += f"|{mark}"
-        mark = hashlib.sha256(words.encode()).hexdigest()[:12]
+        words = (operation, str(event.level), *([mark] if mark else []))
+        mark = fingerprint(self.id, kind, self.machine.arch.name, *words)
         if not self._counted(kind, mark):
             return
         task = self.machine.tasks.cpu(event.cpu).task
@@ -295,11 +252,3 @@ class Rule(Listener):
         if found is None:
             found = self._phases[name] = Figures()
         return found
-
-
-def fingerprint(rule: str, kind: Kind, arch: str, operation: str, what: Superseded) -> str:
-    """Twelve hex digits that are the same for the same defect in another run or build."""
-    site = what.call.name if what.call else "background"
-    shape = f"level {what.level}{' table' if what.is_table else ''}"
-    words = "|".join((rule, kind, arch, operation, site, what.reason, shape))
-    return hashlib.sha256(words.encode()).hexdigest()[:12]

@@ -35,12 +35,13 @@ from shootdown.model.overview import Overview
 from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.stream import NONE, Trace, Window
 from shootdown.model.syscalls import area, operation
-from shootdown.rules.base import Rule, RuleReport, Violation
+from shootdown.rules.base import Rule, RuleReport
 from shootdown.rules.check import check, policy_of
 from shootdown.rules.feed import Feed
 from shootdown.rules.lock_evidence import with_locks
 from shootdown.rules.panel import RULES, CheckReport, Panel
 from shootdown.rules.scene import Policy, Scene, survey
+from shootdown.rules.violation import Violation
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 

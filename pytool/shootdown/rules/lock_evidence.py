@@ -9,9 +9,10 @@ import numpy as np
 
 from shootdown.model.holders import Holders, Moment, wanted
 from shootdown.model.pagetables import PAGE_SIZE
-from shootdown.rules.base import RuleReport, Violation
+from shootdown.rules.base import RuleReport
 from shootdown.rules.feed import Feed
 from shootdown.rules.panel import CheckReport, in_order
+from shootdown.rules.violation import Violation
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 

@@ -18,7 +18,7 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation, succeeded
 from shootdown.model.windows import WindowMeter, Windows
 from shootdown.rules.aliased_translation import AliasedTranslation
-from shootdown.rules.base import Rule, RuleReport, Violation
+from shootdown.rules.base import Rule, RuleReport
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
 from shootdown.rules.flush_deadline import FlushDeadline
@@ -31,6 +31,7 @@ from shootdown.rules.spurious_fault import SpuriousFault
 from shootdown.rules.stale_after_return import StaleAfterReturn
 from shootdown.rules.table_free_before_flush import TableFreeBeforeFlush
 from shootdown.rules.table_freed_under_walker import TableFreedUnderWalker
+from shootdown.rules.violation import Violation
 from shootdown.rules.vma_write_unlocked import VmaWriteUnlocked
 
 RULES: Final[tuple[type[Rule], ...]] = (

@@ -16,6 +16,7 @@ from shootdown.kernel.symbols import SymbolTable, read_map
 from shootdown.report.result import Rule, Violation, Windows, Workload
 from shootdown.rules import base
 from shootdown.rules.check import CheckReport
+from shootdown.rules.violation import Violation as Found
 from shootdown.trace.functions import NAMES
 
 
@@ -70,17 +71,17 @@ def windows_of(report: CheckReport) -> list[Windows]:
 
 
 def violations_of(
-    found: Iterable[base.Violation], symbols: SymbolTable | None, horizon: int
+    found: Iterable[Found], symbols: SymbolTable | None, horizon: int
 ) -> list[Violation]:
     """One violation for each fingerprint: the first whose evidence is complete, else the first.
 
     Evidence is complete when all of its events come before ``horizon``. Witnesses come first.
     """
-    groups: dict[str, list[base.Violation]] = {}
-    for violation in found:
-        groups.setdefault(violation.fingerprint, []).append(violation)
+    groups: dict[str, list[Found]] = {}
+    for one in found:
+        groups.setdefault(one.fingerprint, []).append(one)
     chosen = [_group(group, symbols, horizon) for group in groups.values()]
-    return sorted(chosen, key=lambda violation: violation.kind != "witness")
+    return sorted(chosen, key=lambda one: one.kind != "witness")
 
 
 def symbols_of(command: Mapping[str, object], beside: Path | None = None) -> SymbolTable | None:
@@ -124,8 +125,8 @@ def _with_rules(workload: Workload, report: CheckReport, phase: str) -> Workload
     return replace(workload, rules=rules)
 
 
-def _group(group: list[base.Violation], symbols: SymbolTable | None, horizon: int) -> Violation:
-    complete = [violation for violation in group if max(violation.seq) < horizon]
+def _group(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Violation:
+    complete = [one for one in group if max(one.seq) < horizon]
     first = (complete or group)[0]
     describe = arch.get(first.arch).mmu.describe
     function, offset = symbols.at(first.pc) if symbols else ("", first.pc)

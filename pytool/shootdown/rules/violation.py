@@ -1,0 +1,62 @@
+"""What is told of one violation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from shootdown.model.entries import Superseded
+
+Kind: TypeAlias = Literal["may", "witness"]
+"""A CPU may still hold what it must not, or it was seen using it."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One finding. ``mm`` is the VA of the mm_struct (or the root's PA when that is not known)."""
+
+    rule: str
+    kind: Kind
+    arch: str
+    mm: int
+    va: int
+    cpus: list[int]
+    """CPUs that may hold, or used, the stale entry."""
+    site: str
+    """The system call that took the entry away, or ``background``."""
+    summary: str
+    fingerprint: str
+    """Equal for the same defect in another run: made of no address, number or seed."""
+    seq: list[int]
+    """Numbers of the events it rests on, in order."""
+    pc: int
+    """VA of the store that superseded the entry."""
+    operation: str
+    """The operation whose deadline was missed."""
+    task: str
+    level: int
+    before: int
+    """The superseded entry, raw."""
+    after: int
+    """What replaced it, raw."""
+    missing: str
+    """The flush that should have been there."""
+    stack: tuple[int, ...] = ()
+    """Functions that the store was inside of (``trace.functions``), the outermost first."""
+    workload: str = ""
+    """Phase of the guest (Mark.BEGIN) in which it was found."""
+    count: int = 1
+    """Stale copies (of pages, on CPUs) that this finding stands for."""
+    details: dict[str, object] = field(default_factory=dict)
+
+
+def fingerprint(*words: str) -> str:
+    """Twelve hex digits of what tells a defect from others in any run or build."""
+    return hashlib.sha256("|".join(words).encode()).hexdigest()[:12]
+
+
+def shape(what: Superseded) -> tuple[str, str, str]:
+    """What tells one superseded entry from others: the call, the reason and the kind of entry."""
+    site = what.call.name if what.call else "background"
+    return site, what.reason, f"level {what.level}{' table' if what.is_table else ''}"
