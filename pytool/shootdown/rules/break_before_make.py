@@ -96,6 +96,7 @@ CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2`
                 missing="an invalid entry, TLBI and DSB between the two",
                 before=event.b,
                 after=leaf.entry,
+                mark=why,
             )
 
     def _judge(self, stale: Stale, leaf: Leaf, event: Event, why: str) -> None:

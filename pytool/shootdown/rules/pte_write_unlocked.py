@@ -15,6 +15,7 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
+from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Watch
 
 _MISSING: Final = "the page-table lock"
@@ -105,5 +106,10 @@ nobody else can reach the range.
             before=event.b,
             after=event.c,
             kind="witness",
-            mark=_MISSING,
+            mark=self._mark(event),
         )
+
+    def _mark(self, event: Event) -> str:
+        """The function that stores, where it is recorded: what is in no call has no other name."""
+        stack = self.machine.calls.of(event.cpu)
+        return f"{_MISSING}, in {NAMES.get(stack[-1], stack[-1])}" if stack else _MISSING
