@@ -73,6 +73,18 @@ def judged(case: Case) -> CheckReport:
 report_of = cache(judged)
 
 
+def repeated(times: int) -> TextTrace:
+    """A defect that occurs so often: mmap(MAP_FIXED) without a flush, seen by nobody."""
+    text = (CORPUS / "stale-after-return/bad_map_fixed_witness.trace").read_text()
+    head, call = text.split("\n0 PROBE id=SYSCALL")
+    once = "\n0 PROBE id=SYSCALL" + call.replace("1 OBS", "#").replace("1 RET_USER", "#")
+    back = "\n0 PTE_WRITE a=0x13000 c=0x{:x}067 d=0x400000 level=1"
+    rounds = [
+        once.replace("0x50067", f"{0x50 + i:#x}067") + back.format(0x51 + i) for i in range(times)
+    ]
+    return TextTrace("x86_64", head + "".join(rounds))
+
+
 def cases() -> list[Case]:
     return [Case(path) for path in sorted(CORPUS.glob("*/*.trace"))]
 

@@ -11,7 +11,7 @@ from shootdown.rules.scene import Scene, survey
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import DTYPE, Kind, Probe, Watch
 from shootdown.trace.text import parse
-from tests.rules.corpus import CORPUS, Case, TextTrace
+from tests.rules.corpus import CORPUS, Case, TextTrace, repeated
 
 BAD = (CORPUS / "stale-after-return/bad_map_fixed_witness.trace").read_text()
 
@@ -56,15 +56,10 @@ def test_phase_is_over():
 
 
 def test_many_findings_are_counted_and_some_described():
-    head, *call = BAD.split("\n0 PROBE id=SYSCALL")
-    once = "\n0 PROBE id=SYSCALL" + call[0].replace("1 OBS", "#").replace("1 RET_USER", "#")
-    back = "\n0 PTE_WRITE a=0x13000 c=0x{:x}067 d=0x400000 level=1"
-    rounds = [
-        once.replace("0x50067", f"{0x50 + i:#x}067") + back.format(0x51 + i) for i in range(150)
-    ]
-    report = check(TextTrace("x86_64", head + "".join(rounds))).rules["stale-after-return"]
+    report = check(repeated(150)).rules["stale-after-return"]
     assert (report.may, report.violations) == (150, 150)
     assert len(report.found) == 100
+    assert list(report.times.values()) == [150]
 
 
 def test_policy_arms_glisse():

@@ -51,6 +51,8 @@ class RuleReport:
     witness: int
     found: tuple[Violation, ...]
     """The findings, the first few of each fingerprint."""
+    times: dict[str, int]
+    """By fingerprint, how often it was found."""
     phases: dict[str, Figures]
     """The same figures for each phase of the guest; ``""`` outside of any."""
     note: str = ""
@@ -78,7 +80,7 @@ class Rule(Listener):
         self._phases: dict[str, Figures] = {}
         self._foreseen = _NO_NUMBERS
         self._found: list[Violation] = []
-        self._described: Counter[str] = Counter()
+        self._times: Counter[str] = Counter()
 
     @classmethod
     def idle(cls, scene: Scene) -> str:
@@ -104,6 +106,7 @@ class Rule(Listener):
             may=sum(f.may for f in figures),
             witness=sum(f.witness for f in figures),
             found=tuple(self._found),
+            times=dict(self._times),
             phases=dict(self._phases),
             note=self._idle or self._note(),
         )
@@ -243,8 +246,8 @@ class Rule(Listener):
             figures.may += 1
         else:
             figures.witness += 1
-        self._described[mark] += 1
-        return self._described[mark] <= _KEPT
+        self._times[mark] += 1
+        return self._times[mark] <= _KEPT
 
     def _figures(self, phase: str | None = None) -> Figures:
         name = self.machine.phases.now if phase is None else phase

@@ -135,10 +135,10 @@ def _judge(base: Result, files: _Files, state: TraceState, report: CheckReport) 
     if not report.conclusive:
         horizon = 0
     symbols = convert.symbols_of(files.command, files.symbols)
-    found = convert.violations_of(report.violations, symbols, horizon)
+    found = convert.violations_of(report, symbols, horizon)
     rules = convert.rules_of(report)
     total = sum(rule.violations for rule in rules.values())
-    tainted = sum(max(violation.seq) >= horizon for violation in report.violations)
+    tainted = convert.tainted(report, horizon)
     doubts = [
         *evidence.doubts(state, base.audit, inconsistencies, base.guest, base.workloads),
         *_model_doubts(report),

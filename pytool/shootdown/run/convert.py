@@ -71,17 +71,36 @@ def windows_of(report: CheckReport) -> list[Windows]:
 
 
 def violations_of(
-    found: Iterable[Found], symbols: SymbolTable | None, horizon: int
+    report: CheckReport, symbols: SymbolTable | None, horizon: int
 ) -> list[Violation]:
     """One violation for each fingerprint: the first whose evidence is complete, else the first.
 
     Evidence is complete when all of its events come before ``horizon``. Witnesses come first.
     """
     groups: dict[str, list[Found]] = {}
-    for one in found:
+    for one in report.violations:
         groups.setdefault(one.fingerprint, []).append(one)
-    chosen = [_group(group, symbols, horizon) for group in groups.values()]
+    chosen = [
+        replace(
+            _chosen(group, symbols, horizon),
+            count=report.rules[group[0].rule].times[group[0].fingerprint],
+        )
+        for group in groups.values()
+    ]
     return sorted(chosen, key=lambda one: one.kind != "witness")
+
+
+def tainted(report: CheckReport, horizon: int) -> int:
+    """How many violations rest on an event at ``horizon`` or behind it.
+
+    Those that are only counted came after the described ones of their fingerprint: they do where
+    the last of these does.
+    """
+    last = {one.fingerprint: one for one in report.violations}
+    late = [mark for mark, one in last.items() if max(one.seq) >= horizon]
+    described = Counter(one.fingerprint for one in report.violations)
+    only_counted = sum(report.rules[last[mark].rule].times[mark] - described[mark] for mark in late)
+    return only_counted + sum(max(one.seq) >= horizon for one in report.violations)
 
 
 def symbols_of(command: Mapping[str, object], beside: Path | None = None) -> SymbolTable | None:
@@ -125,7 +144,7 @@ def _with_rules(workload: Workload, report: CheckReport, phase: str) -> Workload
     return replace(workload, rules=rules)
 
 
-def _group(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Violation:
+def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Violation:
     complete = [one for one in group if max(one.seq) < horizon]
     first = (complete or group)[0]
     describe = arch.get(first.arch).mmu.describe
@@ -153,7 +172,6 @@ def _group(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vio
         after_text=describe(first.after, first.level),
         missing=first.missing,
         complete=bool(complete),
-        count=len(group),
         locks=[_lock(lock) for lock in _locks(first.details.get("locks"))],
     )
 
