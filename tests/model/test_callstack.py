@@ -174,6 +174,16 @@ def test_before_the_first_switch_there_is_one_stack() -> None:
     assert (calls.of(0), calls.unmatched) == ((), 0)
 
 
+def test_before_the_first_switch_each_cpu_has_a_stack_of_its_own() -> None:
+    calls = CallStacks()
+    calls.enter(0, MMAP, 0x13000)
+    calls.enter(1, UNMAP, 0x13000)
+    calls.switch(1, 0)
+    assert (calls.of(0), calls.of(1)) == ((MMAP,), (UNMAP,))
+    calls.to_user(1)
+    assert (calls.of(0), calls.of(1)) == ((MMAP,), ())
+
+
 def test_an_end_ends_what_was_below_it_and_nothing_else() -> None:
     calls = calls_of((MMAP, 0x13000), (UNMAP, 0x12000), (FLUSH, 0x11000))
     calls.leave(0, UNMAP, 0x12000)

@@ -33,8 +33,9 @@ Stack = tuple[int, ...]
 
 @dataclass(slots=True)
 class _Cpu:
-    base: int = 0
-    """Lowest VA of the running task's stack; 0 before the first switch."""
+    base: int
+    """Lowest VA of the running task's stack; where it is not known, a negative number that no other
+    CPU has."""
     interrupt: list[Frame] = field(default_factory=list)
 
 
@@ -69,9 +70,9 @@ class CallStacks:
             self.unmatched += 1
 
     def switch(self, cpu: int, base: int) -> None:
-        """Another task runs on the CPU; ``base`` is the lowest VA of its stack."""
+        """Another task runs on the CPU; ``base`` is the lowest VA of its stack, 0 if unknown."""
         state = self._cpu(cpu)
-        state.base = base
+        state.base = base or ~cpu
         state.interrupt.clear()
         self._stacks.clear()
 
@@ -122,7 +123,7 @@ class CallStacks:
         """The frames of the stack that ``sp`` points into; a task's own ends all interrupts."""
         self._stacks.clear()
         state = self._cpu(cpu)
-        if not 0 <= sp - state.base <= self.stack_bytes and state.base:
+        if state.base > 0 and not 0 <= sp - state.base <= self.stack_bytes:
             return state.interrupt
         state.interrupt.clear()
         return self._frames.setdefault(state.base, [])
@@ -130,7 +131,7 @@ class CallStacks:
     def _cpu(self, number: int) -> _Cpu:
         found = self._cpus.get(number)
         if found is None:
-            found = self._cpus[number] = _Cpu()
+            found = self._cpus[number] = _Cpu(~number)
         return found
 
 
