@@ -33,6 +33,11 @@ VIOLATION = Violation(
     pc="unmap_page_range+0x5b8",
     operation="munmap",
     task="map_fixed[77] mapper",
+    cpu=0,
+    holders=[
+        {"cpu": 1, "task": "observer0/78", "stack": []},
+        {"cpu": 2, "task": "observer1/79", "stack": ["do_madvise", "zap_page_range_single"]},
+    ],
     workload="map_fixed",
     level=1,
     before=0x8000000012345867,

@@ -42,6 +42,7 @@ def test_contract_field_names() -> None:
         (("lost",), True, "result.lost"),
         (("verdict",), "ok", "result.verdict"),
         (("violations", 0, "cpus"), ["1"], "result.violations[0].cpus[0]"),
+        (("violations", 0, "holders", 0, "task"), 1, "result.violations[0].holders[0].task"),
         (("rules", "stale-after-return", "may"), None, "result.rules.stale-after-return.may"),
         (("workloads",), {}, "result.workloads"),
         (("kernel",), [], "result.kernel"),

@@ -47,6 +47,20 @@ def test_violation_names_the_locks_and_their_holders() -> None:
     assert "taken on CPU 0, event 99" in words
 
 
+def test_violation_says_who_stored_and_who_may_hold_the_entry() -> None:
+    words = " ".join(text.render(sample.FAILED).split())
+    assert "task: map_fixed[77] mapper on CPU 0" in words
+    assert (
+        "holder: CPU 1: observer0/78 holder: CPU 2: observer1/79, inside do_madvise > zap" in words
+    )
+
+
+def test_result_that_does_not_know_the_cpu() -> None:
+    old = replace(sample.VIOLATION, cpu=-1, holders=[])
+    words = " ".join(text.render(replace(sample.FAILED, violations=[old])).split())
+    assert "task: map_fixed[77] mapper CPUs: 1, 2 before:" in words
+
+
 def test_map_fixed_answer_has_every_figure() -> None:
     report = text.render(sample.PASSED)
     for part in ("2000", "p50 410, p99 2207, max 90210", "closed before return", "1900"):

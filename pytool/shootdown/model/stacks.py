@@ -13,14 +13,14 @@ from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind, Probe
 
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
-_STORE = int(Kind.PTE_WRITE)
+_STORE, _EXIT = int(Kind.PTE_WRITE), int(Kind.EXIT)
 _COLUMNS = ["seq", "kind", "cpu", "id", "a", "c"]
 _FUNCTIONS = 1 << 16
 """Numbers that an ENTER can carry."""
 
 
 class ThinStacks(CallStacks):
-    """Right at events that ``thin.asks`` names; asked at another, it reads the piece anew.
+    """Right for the CPU of an event that ``thin.asks`` names; else it reads the piece anew.
 
     ``now`` gives the event that is being looked at.
     """
@@ -44,11 +44,13 @@ class ThinStacks(CallStacks):
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
         event = self._now()
-        if event is None or (event.kind == _STORE and event.b):
+        if event is None or (event.kind == _STORE and event.b and event.cpu == cpu):
             return super().of(cpu)
         if self._window is not None:
             self._rows, self._window = _rows(self._window), None
-        while self._rows and self._rows[-1][0] <= event.seq:
+        # A function that ends is left when everybody has heard of it.
+        until = event.seq - (event.kind == _EXIT)
+        while self._rows and self._rows[-1][0] <= until:
             _, kind, where, function, a, c = self._rows.pop()
             self._exact.event(kind, where, function, a, c)
         return self._exact.of(cpu)

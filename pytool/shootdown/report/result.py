@@ -90,8 +90,14 @@ class Violation:
     operation: str = ""
     """The system call the deadline belongs to."""
     task: str = ""
+    """Who made the store."""
+    cpu: int = -1
+    """Where the store was made; -1 in results that do not say so."""
     stack: list[str] = field(default_factory=list)
     """Kernel functions that the store was inside of, the outermost first, where recorded."""
+    holders: list[dict[str, Any]] = field(default_factory=list)
+    """CPUs that may hold the entry, or used it, at the moment of the finding (the deadline that was
+    missed, or the access): ``cpu``, ``task`` and ``stack``, which is like that of the store."""
     workload: str = ""
     level: int = 0
     before: int = 0

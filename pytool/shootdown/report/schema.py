@@ -42,6 +42,8 @@ LOCK: Final[Shape] = {
     "since": int,
 }
 
+HOLDER: Final[Shape] = {"cpu": int, "task": str, "stack": [str]}
+
 RESULT: Final[Shape] = {
     "schema": int,
     "tool": str,
@@ -66,6 +68,8 @@ RESULT: Final[Shape] = {
             "summary": str,
             "fingerprint": str,
             "seq": [int],
+            "cpu": Optional(int),
+            "holders": Optional([HOLDER]),
             "locks": Optional([LOCK]),
         }
     ],

@@ -30,8 +30,9 @@ def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
         *_field("operation", violation.operation),
         *_field("by", violation.pc),
         *_field("inside", " > ".join(violation.stack)),
-        *_field("task", violation.task),
+        *_field("task", _where(violation)),
         *_field("CPUs", cpus),
+        *(line for one in violation.holders for line in _field("holder", _holder(one))),
         *_entry("before", violation.before, violation.before_text, violation.level),
         *_entry("after", violation.after, violation.after_text, violation.level),
         *_field("missing", violation.missing),
@@ -53,6 +54,15 @@ def _entry(name: str, entry: int, text: str, level: int) -> list[str]:
     if not level:
         return []
     return _field(name, f"level {level}: {text}" if text else f"level {level}: {entry:#018x}")
+
+
+def _where(violation: Violation) -> str:
+    return violation.task + (f" on CPU {violation.cpu}" if violation.cpu >= 0 else "")
+
+
+def _holder(holder: Mapping[str, Any]) -> str:
+    inside = f", inside {' > '.join(holder['stack'])}" if holder["stack"] else ""
+    return f"CPU {holder['cpu']}: {holder['task']}{inside}"
 
 
 def _lock(lock: Mapping[str, Any]) -> str:

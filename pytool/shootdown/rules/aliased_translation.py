@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from shootdown.model.entries import Stale, Superseded
 from shootdown.model.machine import Machine
@@ -15,11 +15,19 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
 from shootdown.rules.scene import Scene
+from shootdown.rules.violation import Holder
 
 Class: TypeAlias = Literal["pfn", "permission", "size"]
 """G0, G1 and G2: in what two translations of one address differ, the gravest first."""
 
 TOLERATED: Final = "the policy tolerates it: measured, not judged"
+
+
+class _Use(NamedTuple):
+    """An access, by number, and who made it."""
+
+    seq: int
+    by: Holder
 
 
 @dataclass(slots=True, eq=False)
@@ -29,10 +37,10 @@ class _Alias:
     stale: Stale
     leaf: Leaf
     seq: int
-    old_used: int = 0
-    """Number of an access by the CPU that went to the old page, 0 when there is none."""
-    new_used: int = 0
-    """Number of an access by another CPU that went to the new page."""
+    old_use: _Use | None = None
+    """The first access by the CPU that went to the old page."""
+    new_use: _Use | None = None
+    """The first access by another CPU that went to the new page."""
 
 
 class AliasedTranslation(Rule):
@@ -120,14 +128,14 @@ matter of this rule (E13)."""
         """Note which of two live pages an access went to."""
         root, pa = self.machine.tlb.root(event.cpu), event.b & -PAGE_SIZE
         for alias in self._aliases.get((root, event.a >> PAGE_SHIFT), ()):
-            already = alias.old_used and alias.new_used
+            already = alias.old_use and alias.new_use
             if event.cpu == alias.stale.cpu and pa == alias.stale.what.page(event.a):
                 if event.prev > alias.seq:  # else the access may be older than the new entry
-                    alias.old_used = alias.old_used or event.seq
+                    alias.old_use = alias.old_use or self._use(event)
             elif event.cpu != alias.stale.cpu and pa == self._new_page(alias.leaf, event.a):
-                alias.new_used = alias.new_used or event.seq
-            if alias.old_used and alias.new_used and not already:
-                self._witness(alias)
+                alias.new_use = alias.new_use or self._use(event)
+            if alias.old_use and alias.new_use and not already:
+                self._witness(alias, (alias.old_use, alias.new_use))
 
     def _others(self, stale: Stale, event: Event) -> list[int]:
         """CPUs that could use a new translation while the stale copy's CPU uses the old one."""
@@ -156,21 +164,25 @@ matter of this rule (E13)."""
             va=va,
         )
 
-    def _witness(self, alias: _Alias) -> None:
+    def _use(self, event: Event) -> _Use:
+        return _Use(event.seq, self.holder(event.cpu))
+
+    def _witness(self, alias: _Alias, uses: tuple[_Use, _Use]) -> None:
         what = alias.stale.what
         va = max(what.va, alias.leaf.va)
         self.found(
             "witness",
             what,
             operation=self._operation(what),
-            cpus=[alias.stale.cpu],
-            seq=[what.seq, alias.seq, *sorted((alias.old_used, alias.new_used))],
+            cpus=[use.by.cpu for use in uses],
+            seq=[what.seq, alias.seq, *sorted(use.seq for use in uses)],
             summary=(
                 f"CPU {alias.stale.cpu} used PA {what.page(va):#x} at VA {va:#x} while another CPU "
                 f"used PA {self._new_page(alias.leaf, va):#x}"
             ),
             missing=self.machine.tlb.remedy(alias.stale),
             va=va,
+            holders=[use.by for use in uses],
         )
 
     def _over(self, what: Superseded, stales: Sequence[Stale]) -> None:

@@ -15,7 +15,7 @@ from shootdown.model.listener import Listener
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Event
 from shootdown.rules.scene import Scene
-from shootdown.rules.violation import Kind, Violation, fingerprint, shape
+from shootdown.rules.violation import Holder, Kind, Violation, fingerprint, shape
 from shootdown.trace.schema import Kind as Schema
 from shootdown.trace.types import Events
 
@@ -152,24 +152,27 @@ class Rule(Listener):
         missing: str,
         count: int = 1,
         va: int | None = None,
+        holders: Iterable[Holder] | None = None,
         details: dict[str, object] | None = None,
         mark: str = "",
     ) -> None:
         """Report a violation about ``what``; ``va`` when it is about one page of it.
 
-        ``mark`` tells defects of one rule apart that look alike otherwise.
+        ``holders`` are by default ``cpus`` as they are now. ``mark`` tells defects of one rule
+        apart that look alike otherwise.
         """
         arch = self.machine.arch.name
         mark = fingerprint(self.id, kind, arch, f"{operation}{mark}", *shape(what))
         if not self._counted(kind, mark):
             return
+        mine = sorted(set(cpus))
         violation = Violation(
             rule=self.id,
             kind=kind,
-            arch=self.machine.arch.name,
+            arch=arch,
             mm=self.machine.mm(what.root),
             va=what.va if va is None else va,
-            cpus=sorted(set(cpus)),
+            cpus=mine,
             site=what.call.name if what.call else "background",
             summary=summary,
             fingerprint=mark,
@@ -177,11 +180,13 @@ class Rule(Listener):
             pc=what.pc,
             operation=operation,
             task=what.task,
+            cpu=what.cpu,
             level=what.level,
             before=what.old,
             after=what.new,
             missing=missing,
             stack=what.stack,
+            holders=tuple(map(self.holder, mine) if holders is None else holders),
             workload=self.machine.phases.now,
             count=count,
             details=details or {},
@@ -201,14 +206,15 @@ class Rule(Listener):
         after: int = 0,
         kind: Kind = "may",
         va: int | None = None,
+        holders: Iterable[int] = (),
         details: dict[str, object] | None = None,
         mark: str = "",
     ) -> None:
         """Report what the CPU of ``event`` does, where it is not about one superseded entry.
 
         ``before`` and ``after`` are raw entries of the event's level, where it has one; ``va`` is
-        by default that of the event's entry. ``mark`` tells defects of one rule apart that look
-        alike otherwise.
+        by default that of the event's entry. ``holders`` are CPUs that it hurts. ``mark`` tells
+        defects of one rule apart that look alike otherwise.
         """
         words = (operation, str(event.level), *([mark] if mark else []))
         mark = fingerprint(self.id, kind, self.machine.arch.name, *words)
@@ -229,15 +235,22 @@ class Rule(Listener):
             pc=event.pc,
             operation=operation,
             task=str(task),
+            cpu=event.cpu,
             level=event.level,
             before=before,
             after=after,
             missing=missing,
             stack=self.machine.calls.of(event.cpu),
+            holders=tuple(map(self.holder, sorted(holders))),
             workload=self.machine.phases.now,
             details=details or {},
         )
         self._found.append(violation)
+
+    def holder(self, cpu: int) -> Holder:
+        """The CPU as it is now."""
+        task = self.machine.tasks.cpu(cpu).task
+        return Holder(cpu, str(task), self.machine.calls.of(cpu))
 
     def _counted(self, kind: Kind, mark: str) -> bool:
         """Count a finding; whether it is still to be described."""

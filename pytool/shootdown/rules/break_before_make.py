@@ -85,7 +85,8 @@ CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2`
         if not mmu.leaf(event.b, leaf.level):
             return
         why = self._clash(event.b, leaf.level, leaf)
-        if why and self.machine.tlb.holders(root, 0):
+        holders = {cpu for cpu, _ in self.machine.tlb.holders(root, 0)}
+        if why and holders:
             self.exercised()
             self.found_at(
                 event,
@@ -96,6 +97,7 @@ CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2`
                 missing="an invalid entry, TLBI and DSB between the two",
                 before=event.b,
                 after=leaf.entry,
+                holders=holders,
                 mark=why,
             )
 

@@ -90,6 +90,7 @@ Needs the event group `shootdowns`."""
                 f"that was at {late.wants}, and returned to user mode without a flush"
             ),
             missing=f"a load of CR3 on CPU {event.cpu} in between",
+            holders=[event.cpu],
         )
 
     def _wakes(self, event: Event) -> None:

@@ -127,7 +127,8 @@ kinds are not recorded: a kernel that relied on one would be suspected (MAY)."""
             ),
             missing=f"a grace period, or an interrupt of CPU {cpu}",
             kind="witness" if seen else "may",
-            details={"table": table, "cpu": cpu},
+            holders=[cpu],
+            details={"table": table},
         )
 
 

@@ -13,6 +13,16 @@ Kind: TypeAlias = Literal["may", "witness"]
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A CPU that may hold a superseded entry, or used it, and what it was doing then."""
+
+    cpu: int
+    task: str
+    stack: tuple[int, ...]
+    """Functions that it was inside of (``trace.functions``), the outermost first."""
+
+
+@dataclass(frozen=True)
 class Violation:
     """One finding. ``mm`` is the VA of the mm_struct (or the root's PA when that is not known)."""
 
@@ -35,6 +45,8 @@ class Violation:
     operation: str
     """The operation whose deadline was missed."""
     task: str
+    cpu: int
+    """Where the store was made, by ``task`` and inside of ``stack``."""
     level: int
     before: int
     """The superseded entry, raw."""
@@ -44,6 +56,9 @@ class Violation:
     """The flush that should have been there."""
     stack: tuple[int, ...] = ()
     """Functions that the store was inside of (``trace.functions``), the outermost first."""
+    holders: tuple[Holder, ...] = ()
+    """CPUs that may hold the entry, or used it, at the moment of the finding: the deadline that was
+    missed, or the access. Empty where the finding is not about what CPUs hold."""
     workload: str = ""
     """Phase of the guest (Mark.BEGIN) in which it was found."""
     count: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,9 @@ def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vi
         pc=f"{function}+{offset:#x}" if function else f"{offset:#x}",
         operation=first.operation,
         task=first.task,
-        stack=[NAMES.get(function, str(function)) for function in first.stack],
+        cpu=first.cpu,
+        stack=_names(first.stack),
+        holders=[{**asdict(one), "stack": _names(one.stack)} for one in first.holders],
         workload=first.workload,
         level=first.level,
         before=first.before,
@@ -174,6 +176,10 @@ def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vi
         complete=bool(complete),
         locks=[_lock(lock) for lock in _locks(first.details.get("locks"))],
     )
+
+
+def _names(stack: Iterable[int]) -> list[str]:
+    return [NAMES.get(function, str(function)) for function in stack]
 
 
 def _locks(value: object) -> list[dict[str, Any]]:
