@@ -61,6 +61,22 @@ def test_result_that_does_not_know_the_cpu() -> None:
     assert "task: map_fixed[77] mapper CPUs: 1, 2 before:" in words
 
 
+def test_violation_says_which_invalidations_came() -> None:
+    words = " ".join(text.render(sample.FAILED).split())
+    assert "came: #104 CPU 0 INVLPG of 0x7f0000001000 (local) came: #107" in words
+    assert "TLBI_RANGE of 0x7f0000000000-0x7f0000004000 in ASID 0x5 (broadcast, DSB #106" in words
+    assert "before, no DSB after) came: #108 CPU 1 CR3_LOAD of everything (local)" in words
+    assert "came: 4 more" in words
+
+
+def test_no_invalidation_came() -> None:
+    for holders, said in ((sample.VIOLATION.holders, True), ([], False)):
+        violation = replace(sample.VIOLATION, came=[], came_others=0, holders=holders)
+        words = " ".join(text.render(replace(sample.FAILED, violations=[violation])).split())
+        assert ("came: none" in words) == said
+        assert ("came:" in words) == said
+
+
 def test_map_fixed_answer_has_every_figure() -> None:
     report = text.render(sample.PASSED)
     for part in ("2000", "p50 410, p99 2207, max 90210", "closed before return", "1900"):

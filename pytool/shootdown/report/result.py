@@ -98,6 +98,11 @@ class Violation:
     holders: list[dict[str, Any]] = field(default_factory=list)
     """CPUs that may hold the entry, or used it, at the moment of the finding (the deadline that was
     missed, or the access): ``cpu``, ``task`` and ``stack``, which is like that of the store."""
+    came: list[dict[str, Any]] = field(default_factory=list)
+    """Invalidations that came between the store and the moment of the finding, where there are
+    holders: ``rules.violation.Invalidation``, its VAs ``start`` and ``end`` in hexadecimal."""
+    came_others: int = 0
+    """How many more there were."""
     workload: str = ""
     level: int = 0
     before: int = 0

@@ -44,6 +44,18 @@ LOCK: Final[Shape] = {
 
 HOLDER: Final[Shape] = {"cpu": int, "task": str, "stack": [str]}
 
+CAME: Final[Shape] = {
+    "seq": int,
+    "cpu": int,
+    "operation": str,
+    "start": str,
+    "end": str,
+    "asid": int,
+    "local": bool,
+    "dsb_before": int,
+    "dsb_after": int,
+}
+
 RESULT: Final[Shape] = {
     "schema": int,
     "tool": str,
@@ -70,6 +82,8 @@ RESULT: Final[Shape] = {
             "seq": [int],
             "cpu": Optional(int),
             "holders": Optional([HOLDER]),
+            "came": Optional([CAME]),
+            "came_others": Optional(int),
             "locks": Optional([LOCK]),
         }
     ],

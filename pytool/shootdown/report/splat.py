@@ -10,6 +10,7 @@ from shootdown.report.result import Violation
 
 WIDTH: Final = 80
 RULER: Final = "=" * 66
+PAGE_SIZE: Final = 4096
 
 
 def title(violation: Violation) -> str:
@@ -36,6 +37,7 @@ def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
         *_entry("before", violation.before, violation.before_text, violation.level),
         *_entry("after", violation.after, violation.after_text, violation.level),
         *_field("missing", violation.missing),
+        *(line for text in _came(violation) for line in _field("came", text)),
         *(line for lock in violation.locks for line in _field("lock", _lock(lock))),
         *_field("events", _numbers(violation.seq)),
         *_field("workload", violation.workload),
@@ -63,6 +65,27 @@ def _where(violation: Violation) -> str:
 def _holder(holder: Mapping[str, Any]) -> str:
     inside = f", inside {' > '.join(holder['stack'])}" if holder["stack"] else ""
     return f"CPU {holder['cpu']}: {holder['task']}{inside}"
+
+
+def _came(violation: Violation) -> list[str]:
+    if not violation.holders:  # nothing that an invalidation would have helped
+        return []
+    lines = [_invalidation(one) for one in violation.came]
+    lines += [f"{violation.came_others} more"] if violation.came_others else []
+    return lines or ["none"]
+
+
+def _invalidation(one: Mapping[str, Any]) -> str:
+    start, end = int(one["start"], 16), int(one["end"], 16)
+    what = "everything" if not end else f"{start:#x}"
+    if end - start > PAGE_SIZE:
+        what += f"-{end:#x}"
+    asid = f" in ASID {one['asid']:#x}" if one["asid"] else ""
+    reach = "local" if one["local"] else "broadcast"
+    if one["operation"].startswith("TLBI"):
+        for name, number in (("before", one["dsb_before"]), ("after", one["dsb_after"])):
+            reach += f", DSB #{number} {name}" if number else f", no DSB {name}"
+    return f"#{one['seq']} CPU {one['cpu']} {one['operation']} of {what}{asid} ({reach})"
 
 
 def _lock(lock: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ from shootdown.errors import UsageError
 from shootdown.model.known import Known
 from shootdown.model.machine import Machine
 from shootdown.model.stream import Trace
+from shootdown.rules.evidence import with_evidence
 from shootdown.rules.feed import FAST, Feed, How
-from shootdown.rules.lock_evidence import with_locks
 from shootdown.rules.panel import RULES, CheckReport, Panel
 from shootdown.rules.scene import Policy
 
@@ -38,7 +38,7 @@ def check(
     known, scene = feed.survey(machine.arch.name, chosen)
     panel = Panel(machine, chosen, lambda rule: rule.idle(scene))
     locks = feed.run(machine, known)
-    return with_locks(panel.report(locks, known), feed)
+    return with_evidence(panel.report(locks, known), feed)
 
 
 def policy_of(name: str) -> Policy:

@@ -37,8 +37,8 @@ from shootdown.model.stream import NONE, Trace, Window
 from shootdown.model.syscalls import area, operation
 from shootdown.rules.base import Rule, RuleReport
 from shootdown.rules.check import check, policy_of
+from shootdown.rules.evidence import with_evidence
 from shootdown.rules.feed import Feed
-from shootdown.rules.lock_evidence import with_locks
 from shootdown.rules.panel import RULES, CheckReport, Panel
 from shootdown.rules.scene import Policy, Scene, survey
 from shootdown.rules.violation import Violation
@@ -171,7 +171,7 @@ class LiveCheck:
         return (
             None
             if self.doubt
-            else with_locks(replace(report, rules=rules, coverage=coverage), feed)
+            else with_evidence(replace(report, rules=rules, coverage=coverage), feed)
         )
 
 

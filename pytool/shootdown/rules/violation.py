@@ -23,6 +23,29 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class Invalidation:
+    """An invalidation that ran: ``schema.FlushOp``, or the load of a root register."""
+
+    seq: int
+    cpu: int
+    """The CPU that issued it."""
+    operation: str
+    start: int
+    """First VA of its range."""
+    end: int
+    """End of its range, exclusive; 0 when it is everything."""
+    asid: int
+    """arm64: the address space it is for; 0 when for any."""
+    local: bool
+    """Whether it is for its CPU alone; else it is broadcast."""
+    dsb_before: int
+    """arm64: number of the last DSB before it, of the same CPU and behind the store, that makes
+    stores visible to the table walkers it reaches; 0 when there was none."""
+    dsb_after: int
+    """arm64: number of the DSB that completed it in time, 0 when none did."""
+
+
+@dataclass(frozen=True)
 class Violation:
     """One finding. ``mm`` is the VA of the mm_struct (or the root's PA when that is not known)."""
 
@@ -59,6 +82,11 @@ class Violation:
     holders: tuple[Holder, ...] = ()
     """CPUs that may hold the entry, or used it, at the moment of the finding: the deadline that was
     missed, or the access. Empty where the finding is not about what CPUs hold."""
+    came: tuple[Invalidation, ...] = ()
+    """Invalidations between the store and the moment of the finding, in order; looked for where
+    there are holders, for the first finding of each fingerprint (``evidence``)."""
+    came_others: int = 0
+    """How many more there were."""
     workload: str = ""
     """Phase of the guest (Mark.BEGIN) in which it was found."""
     count: int = 1

@@ -16,6 +16,7 @@ from shootdown.kernel.symbols import SymbolTable, read_map
 from shootdown.report.result import Rule, Violation, Windows, Workload
 from shootdown.rules import base
 from shootdown.rules.check import CheckReport
+from shootdown.rules.violation import Invalidation
 from shootdown.rules.violation import Violation as Found
 from shootdown.trace.functions import NAMES
 
@@ -166,6 +167,8 @@ def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vi
         cpu=first.cpu,
         stack=_names(first.stack),
         holders=[{**asdict(one), "stack": _names(one.stack)} for one in first.holders],
+        came=[_invalidation(one) for one in first.came],
+        came_others=first.came_others,
         workload=first.workload,
         level=first.level,
         before=first.before,
@@ -180,6 +183,10 @@ def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vi
 
 def _names(stack: Iterable[int]) -> list[str]:
     return [NAMES.get(function, str(function)) for function in stack]
+
+
+def _invalidation(one: Invalidation) -> dict[str, Any]:
+    return {**asdict(one), "start": f"{one.start:#x}", "end": f"{one.end:#x}"}
 
 
 def _locks(value: object) -> list[dict[str, Any]]:
