@@ -82,6 +82,7 @@ VIOLATION = Violation(
     came_others=4,
     missing="a TLB invalidation of 0x7f0000001000 on CPU 1 between events 101 and 119",
     count=3,
+    details={"access_pc": "0x401234", "pa": "0x12345010"},
     locks=[
         {
             "lock": "mmap_lock",

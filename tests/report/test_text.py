@@ -64,8 +64,8 @@ def test_result_that_does_not_know_the_cpu() -> None:
 def test_violation_says_which_invalidations_came() -> None:
     words = " ".join(text.render(sample.FAILED).split())
     assert "came: #104 CPU 0 INVLPG of 0x7f0000001000 (local) came: #107" in words
-    assert "TLBI_RANGE of 0x7f0000000000-0x7f0000004000 in ASID 0x5 (broadcast, DSB #106" in words
-    assert "before, no DSB after) came: #108 CPU 1 CR3_LOAD of everything (local)" in words
+    assert "TLBI_RANGE of 0x7f0000000000 to 0x7f0000004000 in ASID 0x5 (broadcast, DSB" in words
+    assert "DSB #106 before, no DSB after) came: #108 CPU 1 CR3_LOAD of everything (local)" in words
     assert "came: 4 more" in words
 
 
@@ -75,6 +75,11 @@ def test_no_invalidation_came() -> None:
         words = " ".join(text.render(replace(sample.FAILED, violations=[violation])).split())
         assert ("came: none" in words) == said
         assert ("came:" in words) == said
+
+
+def test_violation_has_its_rules_details() -> None:
+    words = " ".join(text.render(sample.FAILED).split())
+    assert "access: by the instruction at 0x401234 PA: 0x12345010 lock:" in words
 
 
 def test_map_fixed_answer_has_every_figure() -> None:

@@ -119,6 +119,12 @@ class Violation:
     """Who held which lock at the store, as far as recorded: ``lock``, ``how`` (``read``,
     ``write``, ``held``), ``of`` (VA of the mm_struct or vm_area_struct, PA of the table), ``task``,
     ``cpu`` and ``since`` (number of the event that took it, 0 when that was not seen)."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What its rule says besides, by name: addresses, page-table entries and other words in
+    hexadecimal. ``access_pc`` and ``pa`` of an access or page, ``row`` and ``deadline`` that was
+    missed, ``new`` entry, ``table``, ``word`` with what it was ``before`` and ``after``, ``vma``
+    with its ``start``, ``end`` (exclusive) and ``flags``, ``pins`` (each ``by``, ``task``, ``seq``,
+    ``refs`` and ``class``)."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ RESULT: Final[Shape] = {
             "came": Optional([CAME]),
             "came_others": Optional(int),
             "locks": Optional([LOCK]),
+            "details": Optional(dict),
         }
     ],
     "events": Map(int),

@@ -11,6 +11,18 @@ from shootdown.report.result import Violation
 WIDTH: Final = 80
 RULER: Final = "=" * 66
 PAGE_SIZE: Final = 4096
+_DETAILS: Final = (
+    ("row", "row", "{row}"),
+    ("deadline", "deadline", "{deadline}"),
+    ("access", "access_pc", "by the instruction at {access_pc}"),
+    ("PA", "pa", "{pa}"),
+    ("table", "table", "PA {table}"),
+    ("new entry", "new", "{new}"),
+    ("word", "word", "{word}, {before} before and {after} after"),
+    ("VMA", "vma", "{vma}, from {start} to {end}, flags {flags}"),
+)
+"""What a rule says besides: label, the name by which it is known to be there, and the words."""
+_PIN: Final = "by {by}() for the task at {task}, event {seq}, {refs} references"
 
 
 def title(violation: Violation) -> str:
@@ -38,6 +50,7 @@ def splat(violation: Violation, release: str, reproduce: str = "") -> list[str]:
         *_entry("after", violation.after, violation.after_text, violation.level),
         *_field("missing", violation.missing),
         *(line for text in _came(violation) for line in _field("came", text)),
+        *_details(violation.details),
         *(line for lock in violation.locks for line in _field("lock", _lock(lock))),
         *_field("events", _numbers(violation.seq)),
         *_field("workload", violation.workload),
@@ -67,6 +80,12 @@ def _holder(holder: Mapping[str, Any]) -> str:
     return f"CPU {holder['cpu']}: {holder['task']}{inside}"
 
 
+def _details(details: Mapping[str, Any]) -> list[str]:
+    said = [(name, text.format(**details)) for name, key, text in _DETAILS if key in details]
+    said += [("pin", _PIN.format(**pin)) for pin in details.get("pins", ())]
+    return [line for name, text in said for line in _field(name, text)]
+
+
 def _came(violation: Violation) -> list[str]:
     if not violation.holders:  # nothing that an invalidation would have helped
         return []
@@ -79,7 +98,7 @@ def _invalidation(one: Mapping[str, Any]) -> str:
     start, end = int(one["start"], 16), int(one["end"], 16)
     what = "everything" if not end else f"{start:#x}"
     if end - start > PAGE_SIZE:
-        what += f"-{end:#x}"
+        what += f" to {end:#x}"
     asid = f" in ASID {one['asid']:#x}" if one["asid"] else ""
     reach = "local" if one["local"] else "broadcast"
     if one["operation"].startswith("TLBI"):

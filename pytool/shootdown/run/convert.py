@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from shootdown import arch
 from shootdown.errors import ShootdownError
@@ -19,6 +19,9 @@ from shootdown.rules.check import CheckReport
 from shootdown.rules.violation import Invalidation
 from shootdown.rules.violation import Violation as Found
 from shootdown.trace.functions import NAMES
+
+_DECIMAL: Final = ("seq", "refs")
+"""Details that are no addresses or other words."""
 
 
 def rules_of(report: CheckReport) -> dict[str, Rule]:
@@ -178,6 +181,7 @@ def _chosen(group: list[Found], symbols: SymbolTable | None, horizon: int) -> Vi
         missing=first.missing,
         complete=bool(complete),
         locks=[_lock(lock) for lock in _locks(first.details.get("locks"))],
+        details={name: _hex(name, x) for name, x in first.details.items() if name != "locks"},
     )
 
 
@@ -187,6 +191,13 @@ def _names(stack: Iterable[int]) -> list[str]:
 
 def _invalidation(one: Invalidation) -> dict[str, Any]:
     return {**asdict(one), "start": f"{one.start:#x}", "end": f"{one.end:#x}"}
+
+
+def _hex(name: str, value: object) -> object:
+    """A detail as it is written: words in hexadecimal, numbers of events and counts as they are."""
+    if isinstance(value, list):
+        return [{key: _hex(key, x) for key, x in one.items()} for one in value]
+    return f"{value:#x}" if isinstance(value, int) and name not in _DECIMAL else value
 
 
 def _locks(value: object) -> list[dict[str, Any]]:
