@@ -119,3 +119,31 @@ def test_walk_sees_what_changed_above_and_below() -> None:
         for event in stream(parse(line), KINDS):
             tables.apply(event)
         assert tables.translate(0x10000, 0x401000) == found, line
+
+
+SHARED = "0 PTE_WRITE a=0x11018 c=0x12067 d=0x600000 level=2\n"
+"""The table of 0x400000 is that of 0x600000, too."""
+
+
+def test_a_table_at_two_places_is_walked_and_nothing_else_is_said_of_it() -> None:
+    tables = space(TABLES + SHARED)
+    assert tables.walk(0x10000, 0x601000) == Leaf(0x12008, 0x601000, 1, 0x50067)
+    assert tables.walk(0x10000, 0x401000) == Leaf(0x12008, 0x401000, 1, 0x50067)
+    assert tables.root_of(0x12008) == 0
+    assert list(tables.leaves(0x12067, 2)) == []
+
+
+def test_a_table_linked_twice_at_one_place_is_of_that_place() -> None:
+    tables = space(TABLES + "0 PTE_WRITE a=0x11010 b=0x12067 c=0x12027 d=0x400000 level=2\n")
+    assert tables.root_of(0x12008) == 0x10000
+
+
+def test_what_was_shared_may_be_a_table_anew() -> None:
+    again = """\
+0 TABLE_UNLINK b=0x12000
+0 TABLE_LINK a=0x11018 b=0x12000 c=0x600000 d=0x10000 level=1
+0 TABLE_SLOT a=0x12010 c=0x51067 d=0x602000 level=1
+"""
+    tables = space(TABLES + SHARED + again)
+    assert tables.root_of(0x12010) == 0x10000
+    assert list(tables.leaves(0x12067, 2)) == [Leaf(0x12010, 0x602000, 1, 0x51067)]

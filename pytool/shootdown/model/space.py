@@ -43,6 +43,10 @@ class _Table:
     """How many slots it has."""
     slots: dict[int, int] = field(default_factory=dict)
     """Non-zero entries by index."""
+    shared: bool = False
+    """Whether it was linked at another place, too, as mm/hugetlb.c huge_pmd_share() does. Its
+    entries are then of several addresses and address spaces, and of none that ``va`` and ``root``
+    would name; so nothing is said of them until the page is a table anew."""
 
 
 class Space:
@@ -91,6 +95,9 @@ class Space:
             table.slots[index] = new
         if table.level != 1:
             self._near.clear()
+            _, below = self._below(new, table.level)
+            if below is not None and (below.root, below.va) != (table.root, event.d):
+                below.shared = True
             return
         if old:
             self._count(old, -1)
@@ -98,9 +105,9 @@ class Space:
             self._count(new, 1)
 
     def root_of(self, slot: int) -> int:
-        """PA of the root table above the slot at a PA, 0 when the table is not known."""
+        """PA of the root table above the slot at a PA, 0 when that is not known."""
         table = self._tables.get(self._small.table_of(slot))
-        return table.root if table else 0
+        return table.root if table and not table.shared else 0
 
     def walk(self, root: int, va: int) -> Leaf | None:
         """The leaf that translates ``va`` below ``root`` now; None when there is none."""
@@ -168,7 +175,7 @@ class Space:
     def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
         """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
         pa, table = self._below(entry, level)
-        if table is None:
+        if table is None or table.shared:
             return
         for index, below in table.slots.items():
             if self.mmu.leaf(below, table.level):
