@@ -20,7 +20,7 @@
 #include "tables.h"
 #include "trace.h"
 
-enum { MAX_ORDER = 20, MAX_LIST = 1 << 20, KEPT_BITS = 16 };
+enum { MAX_ORDER = 20, MAX_LIST = 1 << 20, KEPT_BITS = 13, KEPT_WAYS = 8 };
 
 static uint64_t first_va, stride;
 static bool following;
@@ -32,9 +32,9 @@ static struct {
 	bool known;
 } compound;
 
-static struct {
-	uint64_t key, value;
-} kept[1 << KEPT_BITS];
+static struct kept {
+	uint64_t key, value; /* no key: free */
+} kept[1 << KEPT_BITS][KEPT_WAYS];
 
 bool sd_pages_map(uint64_t va, uint64_t bytes)
 {
@@ -175,24 +175,52 @@ void sd_pages_list(const struct sd_pages_at *at, uint64_t head, uint64_t link)
 
 /* --- words kept from a function's entry to its end -------------------------- */
 
-static unsigned place(uint64_t key)
+static struct kept *places_of(uint64_t key)
 {
-	return (unsigned)((key >> 3) * 0x9e3779b97f4a7c15ull >> (64 - KEPT_BITS));
+	return kept[(key >> 3) * 0x9e3779b97f4a7c15ull >> (64 - KEPT_BITS)];
 }
 
-/* Keys of calls that run at a time differ; one that nobody asked for again is overwritten. */
+/* Where the key is, or is put now: in place of nothing, or of one that may never be asked for. */
+static struct kept *place(uint64_t key)
+{
+	static unsigned turn_of;
+	struct kept *k = places_of(key);
+
+	for (unsigned i = 0; i < KEPT_WAYS; i++)
+		if (__atomic_load_n(&k[i].key, __ATOMIC_RELAXED) == key)
+			return &k[i];
+	for (unsigned i = 0; i < KEPT_WAYS; i++) {
+		uint64_t none = 0;
+
+		if (__atomic_compare_exchange_n(&k[i].key, &none, key, false, __ATOMIC_RELAXED,
+						__ATOMIC_RELAXED))
+			return &k[i];
+	}
+	return &k[__atomic_fetch_add(&turn_of, 1, __ATOMIC_RELAXED) % KEPT_WAYS];
+}
+
+/*
+ * Keys of calls that run at a time differ, and there are many: who waits for memory keeps his for
+ * long. A call asks once, at its end.
+ */
 void sd_keep(uint64_t key, uint64_t value)
 {
-	unsigned i = place(key);
+	struct kept *k = place(key);
 
-	__atomic_store_n(&kept[i].value, value, __ATOMIC_RELAXED);
-	__atomic_store_n(&kept[i].key, key, __ATOMIC_RELEASE);
+	__atomic_store_n(&k->value, value, __ATOMIC_RELAXED);
+	__atomic_store_n(&k->key, key, __ATOMIC_RELEASE);
 }
 
 bool sd_kept(uint64_t key, uint64_t *ret)
 {
-	unsigned i = place(key);
+	struct kept *k = places_of(key);
 
-	*ret = __atomic_load_n(&kept[i].value, __ATOMIC_RELAXED);
-	return __atomic_load_n(&kept[i].key, __ATOMIC_ACQUIRE) == key;
+	for (unsigned i = 0; i < KEPT_WAYS; i++) {
+		if (__atomic_load_n(&k[i].key, __ATOMIC_ACQUIRE) != key)
+			continue;
+		*ret = __atomic_load_n(&k[i].value, __ATOMIC_RELAXED);
+		__atomic_store_n(&k[i].key, 0, __ATOMIC_RELEASE);
+		return true;
+	}
+	return false;
 }
