@@ -16,13 +16,15 @@ What became of a window:
   ever having been free; moves by the same call (mremap) are left out. Frames in use through other
   leaves, or through large pages, are not followed.
 
+What no system call promises, such as reclaim (E8), cannot outlive one.
+
 A window is *aliased* from the moment another page becomes live at the address while the copy can
 be used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,10 +88,15 @@ class _Open:
 
 
 class WindowMeter(Listener):
-    """Measures on a machine; ``windows`` has the outcome by operation."""
+    """Measures on a machine; ``windows`` has the outcome by operation.
 
-    def __init__(self, machine: Machine) -> None:
+    ``work`` names what the kernel was at where no system call promises anything; empty: that has no
+    window.
+    """
+
+    def __init__(self, machine: Machine, work: Callable[[Superseded], str]) -> None:
         self._machine: Final = machine
+        self._work: Final = work
         self._open: dict[Stale, _Open] = {}
         self._of_call: dict[Call, dict[Stale, _Open]] = {}
         """The same of calls that have not returned, if they ever do."""
@@ -100,7 +107,8 @@ class WindowMeter(Listener):
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """Windows open."""
-        name = operation(what.call)
+        promised = operation(what.call)
+        name = promised or self._work(what)
         if not name or what.is_table:
             return
         self._of(name).replacements += 1
@@ -113,7 +121,7 @@ class WindowMeter(Listener):
                 self._open[stale] = own
                 continue
             window = self._open[stale] = _Open(name, sole, self._can_use(stale))
-            if what.call is not None:
+            if what.call is not None and promised:
                 self._of_call.setdefault(what.call, {})[stale] = window
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shootdown.model.entries import Call
+from shootdown.model.entries import Call, Superseded
 from shootdown.model.listener import Listener
 from shootdown.model.lock_tally import Tally
 from shootdown.model.locks import Move
@@ -17,10 +17,12 @@ from shootdown.model.overview import Overview
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation, succeeded
 from shootdown.model.windows import WindowMeter, Windows
+from shootdown.rules import deadline_rows as rows
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.base import Rule, RuleReport
 from shootdown.rules.break_before_make import BreakBeforeMake
 from shootdown.rules.dead_vma_install import DeadVmaInstall
+from shootdown.rules.deadline_functions import row_of
 from shootdown.rules.flush_deadline import FlushDeadline
 from shootdown.rules.free_before_flush import FreeBeforeFlush
 from shootdown.rules.lazy_reactivation import LazyReactivation
@@ -80,6 +82,7 @@ class CheckReport:
         return not any(self.coverage.get(name) for name in _DOUBTS)
 
 
+_SANCTIONED: Final = (rows.RECLAIM, rows.MIGRATE, rows.TRUNCATE)
 _DOUBTS: Final = (
     "lock:broken chain",
     "ptl:broken",
@@ -97,7 +100,7 @@ class Panel:
         self.rules: Final = [rule(machine, idle=idle(rule)) for rule in RULES]
         self.observers: Final = Observers(machine)
         self._policy: Final = policy
-        self._meter: Final = WindowMeter(machine)
+        self._meter: Final = WindowMeter(machine, _sanctioned_work)
         self._calls: Final = _Calls(machine)
         for listener in (*self.rules, self._meter, self.observers, self._calls):
             machine.listen(listener)
@@ -136,6 +139,12 @@ class _Calls(Listener):
             outcome = "failed call" if call.told else "interrupted call"
             outcome = "call" if succeeded(call, self._machine.arch) else outcome
             self.counts[f"{outcome}:{operation(call)}"] += 1
+
+
+def _sanctioned_work(what: Superseded) -> str:
+    """What the kernel does that may leave windows open for a while (E8, E9)."""
+    row = row_of(what.stack, what.level)
+    return row.title if row in _SANCTIONED else ""
 
 
 def in_order(reports: Iterable[RuleReport]) -> tuple[Violation, ...]:
