@@ -161,3 +161,16 @@ def test_of_the_coverage_the_rows_that_were_exercised_are_kept():
         "coverage": {"flush:cr3_load": 9, "deadline:D3": 4, "deadline:D4": 0, "deadline:no row": 2},
     }
     assert verdicts.figures(result)["deadlines"] == {"D3": 4, "no row": 2}
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_cell_whose_qemu_gave_up_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    monkeypatch.setattr(campaign, "run", lambda cell, out, options: outcome(cell.what, code))
+    words = f"--state {tmp_path}/state --runs {tmp_path}/runs --out {tmp_path}/out".split()
+    words += ["--only", "* arm64 munmap", "debian:6.12"]
+    monkeypatch.setattr("sys.argv", ["campaign", *words])
+    assert campaign.main() == 0
+    known = campaign.known(tmp_path / "state")
+    assert list(known) == ([] if code else [Cell("debian:6.12", "arm64", "munmap")])

@@ -120,7 +120,8 @@ def _campaign(options: argparse.Namespace) -> None:
         asked = [pool.submit(one, cell) for cell in wanted]
         for number, future in enumerate(as_completed(asked), 1):
             cell, outcome = future.result()
-            if "rules" in outcome:  # else nothing ran: it is to be run again
+            # Where nothing ran, or QEMU gave up, it is to be run again.
+            if "rules" in outcome and outcome["exit"] != ExitCode.INFRA:
                 state.write(json.dumps(outcome, separators=(",", ":")) + "\n")
                 state.flush()
             word = f"exit {outcome['exit']}: {'; '.join(outcome.get('reasons', []))}"
