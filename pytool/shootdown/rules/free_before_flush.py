@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from shootdown.model.entries import Stale
-from shootdown.model.space import Leaf
 from shootdown.rules.frees import FreedFrames
 from shootdown.rules.scene import Scene
 from shootdown.trace.functions import Function
@@ -50,13 +49,10 @@ page whose entry has come back (E15)."""
         """The teardown is known by its function."""
         return super().idle(scene) or scene.lacks(functions=(_TEARDOWN,))
 
-    def in_use(self, page: int) -> bool:
-        """Whether a level 1 leaf maps it."""
-        return page in self.machine.space.mapped
-
-    def user_of(self, page: int) -> tuple[int, Leaf]:
-        """One of these leaves."""
-        return self.machine.space.mapping(page) or (0, Leaf(0, 0, 0, 0))
+    def use_of(self, page: int) -> tuple[int, int, int] | None:
+        """A level 1 leaf that maps it."""
+        found = self.machine.space.mapping(page)
+        return None if found is None else (found[0], found[1].va, found[1].entry)
 
     def usable(self, stale: Stale) -> bool:
         """Not where nobody can run, nor on a CPU that is told when it comes back."""

@@ -9,7 +9,6 @@ from shootdown.model.entries import Stale, Superseded
 from shootdown.model.listener import HOOKS
 from shootdown.model.machine import Machine
 from shootdown.model.pagetables import PAGE_SHIFT, span_of
-from shootdown.model.space import Leaf
 from shootdown.model.stream import Event
 from shootdown.model.syscalls import operation
 from shootdown.rules.base import Rule
@@ -49,12 +48,11 @@ class FreedFrames(Rule):
         """Whether it would do harm if the frame were somebody else's now."""
         raise NotImplementedError
 
-    def in_use(self, page: int) -> bool:
-        """Whether an entry in memory leads to the frame at a PA."""
-        raise NotImplementedError
+    def use_of(self, page: int) -> tuple[int, int, int] | None:
+        """An entry in memory that leads to the frame at a PA; None when there is none.
 
-    def user_of(self, page: int) -> tuple[int, Leaf]:
-        """Such an entry, of ``level`` 0 when it is not known, and the PA of the root above it."""
+        PA of the root above it, first VA that it translates, and the raw entry (0: not known).
+        """
         raise NotImplementedError
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
@@ -87,8 +85,9 @@ class FreedFrames(Rule):
         """Whether anything still leads to the frames that are freed."""
         first, end = event.a >> PAGE_SHIFT, (event.a >> PAGE_SHIFT) + max(event.b, 1)
         for frame in range(first, min(end, first + _LARGEST)):
-            if self.in_use(frame << PAGE_SHIFT):
-                self._report_use(frame << PAGE_SHIFT, event)
+            use = self.use_of(frame << PAGE_SHIFT)
+            if use is not None:
+                self._report_use(frame << PAGE_SHIFT, *use, event)
                 break
         if not (self._small or self._shared or self._wide):
             return
@@ -118,8 +117,7 @@ class FreedFrames(Rule):
             count=len(left),
         )
 
-    def _report_use(self, page: int, event: Event) -> None:
-        root, leaf = self.user_of(page)
+    def _report_use(self, page: int, root: int, va: int, entry: int, event: Event) -> None:
         self.exercised()
         call = self.machine.tasks.cpu(event.cpu).task.call
         kind = "page table" if self.tables else "page"
@@ -127,15 +125,15 @@ class FreedFrames(Rule):
             event,
             operation=operation(call) or "background",
             mm=self.machine.mm(root),
-            va=leaf.va,
+            va=va,
             seq=[event.seq],
             summary=(
                 f"the {kind} at PA {page:#x} was freed by {NAMES.get(event.id, event.id)}() on "
-                f"CPU {event.cpu} while the entry of VA {leaf.va:#x} led to it"
+                f"CPU {event.cpu} while the entry of VA {va:#x} led to it"
             ),
             missing="the store that takes the entry away",
-            before=leaf.entry,
-            after=leaf.entry,
+            before=entry,
+            after=entry,
             kind="witness",
         )
 

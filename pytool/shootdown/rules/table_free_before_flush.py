@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from shootdown.model.entries import Stale
-from shootdown.model.space import Leaf
 from shootdown.rules.frees import FreedFrames
 
 
@@ -37,14 +36,10 @@ Whether software walkers were waited for (an interrupt or a grace period) is for
         "Intel SDM volume 3A, 4.10.2 (paging-structure caches); Arm ARM (DDI 0487), D8.14",
     )
 
-    def in_use(self, page: int) -> bool:
-        """Whether a table of the level above points to it."""
-        return self.machine.space.linked(page) is not None
-
-    def user_of(self, page: int) -> tuple[int, Leaf]:
-        """Which part of which address space goes through it."""
-        root, va = self.machine.space.linked(page) or (0, 0)
-        return root, Leaf(0, va, 0, 0)
+    def use_of(self, page: int) -> tuple[int, int, int] | None:
+        """A pointer to it in the table of the level above."""
+        found = self.machine.space.linked(page)
+        return None if found is None else (*found, 0)
 
     def usable(self, stale: Stale) -> bool:
         """Wherever the address space is loaded: walks need nobody who runs."""
