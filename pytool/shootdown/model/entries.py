@@ -88,7 +88,11 @@ class Superseded:
     @property
     def shared(self) -> bool:
         """Whether a CPU other than that of the store may have a copy."""
-        return self.holders.count(self.cpu) != len(self.holders)
+        return self.reaches(self.cpu)
+
+    def reaches(self, cpu: int) -> bool:
+        """Whether another CPU than this one may have a copy."""
+        return self.holders.count(cpu) != len(self.holders)
 
     def page(self, va: int) -> int:
         """PA of the page that ``va`` had through the old leaf."""

@@ -48,6 +48,7 @@ _LOCKS: Final = {Function.lock_vma_under_rcu: "vma", Function.lock_mm_and_find_v
 _CALLS: Final = (*WORK, *_LOCKS, Function.handle_mm_fault, Function.irqentry_exit)
 _KERNEL: Final = 1 << 63
 """Of addresses that are the kernel's, and not a user's."""
+_NOTHING: Final = Access(False, False, False)
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Fault:
     """VA of the pt_regs, where the work is inlined into the handler."""
     worked: bool = False
     """Whether the handler went on to look for a VMA or to refuse."""
-    access: Access = field(default_factory=lambda: Access(False, False, False))
+    access: Access = _NOTHING
     vma: int = 0
     """The last VMA that was found; 0 for none."""
     tries: list[tuple[str, bool]] = field(default_factory=list)

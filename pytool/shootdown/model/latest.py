@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 import numpy as np
@@ -36,13 +37,15 @@ class Places:
     def __init__(self, base: npt.NDArray[np.uint64], seq: npt.NDArray[np.uint64]) -> None:
         """The VA of the thing and the number of each record; numbers rise."""
         self._order: Final = np.argsort(base, kind="stable")
-        self._bases: Final = base[self._order]
-        self._seqs: Final = seq[self._order]
+        self._seqs: Final = seq[self._order].data
+        bases, starts = np.unique(base[self._order], return_index=True)
+        spans = zip(starts.tolist(), [*starts[1:].tolist(), len(base)], strict=False)
+        self._spans: Final = dict(zip(bases.tolist(), spans, strict=False))
+        """By VA where the records of a thing begin and end."""
 
     def around(self, base: int, seq: int) -> tuple[int | None, int | None]:
         """About the thing at a VA, places of the last record up to ``seq`` and of the next."""
-        first = int(self._bases.searchsorted(np.uint64(base)))
-        end = int(self._bases.searchsorted(np.uint64(base), side="right"))
-        at = first + int(self._seqs[first:end].searchsorted(np.uint64(seq), side="right"))
+        first, end = self._spans.get(base, (0, 0))
+        at = bisect_right(self._seqs, seq, first, end)
         last = int(self._order[at - 1]) if at > first else None
         return last, int(self._order[at]) if at < end else None

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from shootdown.model import locks
 from shootdown.model.chain import Step, chain
 from shootdown.model.locks import Move
+from shootdown.trace.columns import records
 from shootdown.trace.parts import Parts
 from shootdown.trace.schema import DTYPE, Kind, Watch
 from shootdown.trace.types import Events
@@ -53,8 +54,7 @@ def of_locks(part: Events) -> Events:
     """The events of a part that are about mmap_locks."""
     kind = np.ascontiguousarray(part["kind"])
     at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
-    mine: Events = part[at[part["id"][at] == Watch.MMAP_LOCK]]
-    return mine
+    return records(part, at[part["id"][at] == Watch.MMAP_LOCK])
 
 
 def readers_own(part: Events) -> Own:
@@ -85,7 +85,7 @@ class LockTally:
     def feed(self, parts: Parts) -> None:
         """The next piece of the trace."""
         mine = np.concatenate([np.zeros(0, DTYPE), *map(of_locks, parts.values())])
-        mine = mine[np.lexsort((mine["seq"], mine["a"]))]
+        mine = records(mine, np.lexsort((mine["seq"], mine["a"])))
         cuts = np.flatnonzero(mine["a"][1:] != mine["a"][:-1]) + 1
         for steps in np.split(mine, cuts) if len(mine) else ():
             word = int(steps["a"][0])

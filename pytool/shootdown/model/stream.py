@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import Columns, Fields, any_of
+from shootdown.trace.columns import Columns, Fields, any_of, records
 from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -21,7 +21,8 @@ NONE: Final = np.zeros(0, DTYPE)
 """No events."""
 
 _NO_NUMBERS: Final = np.zeros(0, np.uint64)
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
+"""Events that are made at a time."""
 NEVER: Final = 1 << 64
 """A number after every event."""
 _SIGN: Final = np.uint64(63)
@@ -142,7 +143,7 @@ class Selection:
             self._thin.begin(window)
         for cpu, part in window.columns.items():
             at = np.flatnonzero(self._wanted(cpu, part))
-            rows.append(window.parts[cpu][at])
+            rows.append(records(window.parts[cpu], at))
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
         if not rows:
             return iter(())
@@ -173,8 +174,9 @@ def _merged(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds | None) -
     order = np.argsort(events["seq"], kind="stable")
     chunks = (order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK))
     return chain.from_iterable(
-        _heeded(events[chunk], prev[chunk], heeds) if heeds else _made(events[chunk], prev[chunk])
+        _heeded(chosen, prev[chunk], heeds) if heeds else _made(chosen, prev[chunk])
         for chunk in chunks
+        for chosen in [records(events, chunk)]
     )
 
 
@@ -190,15 +192,17 @@ def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Itera
     asides = access | ((kind == Kind.PROBE) & (events["id"] == Probe.FAULT))
     at = np.flatnonzero(asides)
     pages = (events["a"][at] >> _PAGE).tolist()
-    waiting = zip(at.tolist(), access[at].tolist(), pages, strict=True)
+    waiting = enumerate(zip(access[at].tolist(), pages, strict=True))
+    heeded: list[Event] = []
     others = np.flatnonzero(~asides)
     between = np.diff(others, prepend=-1, append=len(events)) - 1
-    made = _made(events[others], prev[others])
+    made = _made(records(events, others), prev[others])
     for count, event in zip_longest(between.tolist(), made):
         if count:
-            for number, is_access, page in islice(waiting, count):
+            for number, (is_access, page) in islice(waiting, count):
                 if heeds(is_access, page):
-                    yield Event._make((*events[number].item(), int(prev[number])))
+                    heeded = heeded or [*_made(records(events, at), prev[at])]
+                    yield heeded[number]
         if event is not None:
             yield event
 

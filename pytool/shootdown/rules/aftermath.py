@@ -7,7 +7,7 @@ comes back, or its address space goes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -46,20 +46,10 @@ class Aftermath:
         self._machine: Final = machine
         self._memory: dict[int, dict[int, _Page]] = {}
 
-    def returned(
-        self,
-        call: Call,
-        operation: str,
-        broken_by: Callable[[Superseded], bool],
-        left: Iterable[Superseded] = (),
-    ) -> None:
-        """Remember what a successful call took away and what is still away now.
-
-        ``left`` is what others took away, and the call answers for as well.
-        """
-        for what in dict.fromkeys([*call.took, *left]):
-            numbers = [] if what.is_table else self._observed(what.va, what.end)
-            for number in numbers if numbers and broken_by(what) else ():
+    def returned(self, call: Call, operation: str, taken: Iterable[Superseded]) -> None:
+        """Remember what a successful call answers for and what is still away now."""
+        for what in taken:
+            for number in () if what.is_table else self._observed(what.va, what.end):
                 va = number << PAGE_SHIFT
                 memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
                 gone, pa = Gone(what, call, operation), what.page(va)

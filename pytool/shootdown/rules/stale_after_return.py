@@ -73,8 +73,8 @@ and has not flushed yet, elsewhere than in the call's range (E8); kernel address
         if promised is None:
             return
         left = self._left_behind(call, promised)
-        taken = [w for w in call.took if not w.restored and promised.broken_by(w)]
-        if left or any(cpu != call.cpu for what in taken for cpu in what.holders):
+        taken = [what for what in call.took if promised.broken_by(what)]
+        if left or any(what.reaches(call.cpu) for what in taken if not what.restored):
             self.exercised()
         self._judged.update(left)
         usable = [stale for stale in left if self.machine.can_use(stale.cpu, stale.tag)]
@@ -83,8 +83,8 @@ and has not flushed yet, elsewhere than in the call's range (E8); kernel address
             if stale in usable:
                 continue
             self._graced.setdefault(stale.cpu, []).append((stale, call, promised))
-        others = [stale.what for stale in left if stale.what.call is not call]
-        self._aftermath.returned(call, promised.operation, promised.broken_by, others)
+        others = dict.fromkeys(stale.what for stale in left if stale.what.call is not call)
+        self._aftermath.returned(call, promised.operation, [*taken, *others])
 
     def user(self, event: Event) -> None:
         """A CPU's grace ends when it runs user code with the address space loaded."""
