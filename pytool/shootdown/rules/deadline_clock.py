@@ -61,8 +61,10 @@ class Clock:
 
     def gather(self, task: Task, mm: int) -> Gather | None:
         """The innermost gather for the mm that the task has begun and not finished."""
-        mine = self._gathers.get(task, ())
-        return next((one for one in reversed(mine) if one.mm == mm), None)
+        for one in reversed(self._gathers.get(task, ())):
+            if one.mm == mm:
+                return one
+        return None
 
     def back_in_user_mode(self, task: Task) -> None:
         """The task is inside of nothing any more."""

@@ -25,7 +25,7 @@ class Moment(Enum):
     UNLINK = "free_pgtables() has taken the VMA away from its file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One row: what is done, and before which moments; the first that is seen counts."""
 

@@ -100,6 +100,8 @@ class FlushDeadline(Rule):
         if row is None:
             self._rows[""] += 1
             return
+        if row is rows.EXIT and gather is None and not what.is_table:
+            return  # E7: it has no moment
         for one in (row, *self._further(row, what)):
             keys = tuple(self._keys(one, what, task, gather))
             due = Due(one, what, stales, task, keys)
