@@ -134,12 +134,14 @@ def _downgrades(part: Fields) -> Mask:
 
 def _steps_of_gathers(part: Fields, among: Mask) -> tuple[_At, _At]:
     """Where gathers begin, and where calls that finish one begin and end; and which it is."""
-    kind, function = part["kind"], part["id"]
-    enters, leaves = kind == Kind.ENTER, kind == Kind.EXIT
-    finish = function == Function.tlb_finish_mmu
-    step = np.full(len(part), -1)
-    step[enters & (function == Function.tlb_gather_mmu)] = _BEGIN
+    number = part["id"]
+    at = np.flatnonzero((number == Function.tlb_gather_mmu) | (number == Function.tlb_finish_mmu))
+    at = at[among[at]]
+    enters, leaves = part["kind"][at] == Kind.ENTER, part["kind"][at] == Kind.EXIT
+    finish = number[at] == Function.tlb_finish_mmu
+    step = np.full(len(at), -1)
+    step[enters & ~finish] = _BEGIN
     step[enters & finish] = _FINISH
     step[leaves & finish] = _FINISHED
-    at = np.flatnonzero(among & (step >= 0))
-    return at, step[at]
+    known = step >= 0
+    return at[known], step[known]

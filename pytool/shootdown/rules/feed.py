@@ -24,7 +24,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.rules.scene import Policy, Scene, survey
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, with_columns
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
 
@@ -59,7 +59,7 @@ class Feed:
         known = Overview()
         scenes = [survey(NONE, arch, policy)]
         for parts in self._pieces():
-            for part in parts.values():
+            for part in map(with_columns, parts.values()):
                 known.add(part)
                 scenes = [reduce(or_, scenes, survey(part, arch, policy))]
         return known, scenes[0]
