@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain, islice, zip_longest
+from itertools import chain
 from typing import Final, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -187,24 +187,30 @@ def _made(events: Events, prev: npt.NDArray[np.uint64]) -> Iterator[Event]:
 
 def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Iterator[Event]:
     """The same without accesses and faults that nobody heeds: those are not even looked at."""
+    return chain.from_iterable(_stretches(events, prev, heeds))
+
+
+def _stretches(
+    events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds
+) -> Iterator[Sequence[Event]]:
+    """What ``_heeded`` gives, as much at a time as can be told in advance."""
     kind = events["kind"]
     access = kind == Kind.OBS
     asides = access | ((kind == Kind.PROBE) & (events["id"] == Probe.FAULT))
-    at = np.flatnonzero(asides)
-    pages = (events["a"][at] >> _PAGE).tolist()
-    waiting = enumerate(zip(access[at].tolist(), pages, strict=True))
+    at, others = np.flatnonzero(asides), np.flatnonzero(~asides)
+    made = [*_made(records(events, others), prev[others])]
     heeded: list[Event] = []
-    others = np.flatnonzero(~asides)
-    between = np.diff(others, prepend=-1, append=len(events)) - 1
-    made = _made(records(events, others), prev[others])
-    for count, event in zip_longest(between.tolist(), made):
-        if count:
-            for number, (is_access, page) in islice(waiting, count):
-                if heeds(is_access, page):
-                    heeded = heeded or [*_made(records(events, at), prev[at])]
-                    yield heeded[number]
-        if event is not None:
-            yield event
+    done = 0
+    columns = np.cumsum(~asides)[at], access[at], events["a"][at] >> _PAGE
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (behind, is_access, page) in enumerate(rows):
+        if behind > done:
+            yield made[done:behind]
+            done = behind
+        if heeds(is_access, page):
+            heeded = heeded or [*_made(records(events, at), prev[at])]
+            yield (heeded[number],)
+    yield made[done:]
 
 
 def stream(events: Events, kinds: Iterable[int], words: Iterable[int] = WORDS) -> Iterator[Event]:

@@ -92,23 +92,21 @@ class FlushDeadline(Rule):
         """Find out by when the entry must be flushed."""
         if self._store is None or not stales:
             return
-        task = self.machine.tasks.cpu(what.cpu).task
+        task, mm = self.machine.tasks.cpu(what.cpu).task, self.machine.mm(what.root)
         if what.is_table and Function.free_pgtables in what.stack:
             self._pass([(Moment.UNLINK, ("unlink", task))], self._store)
-        gather = self._clock.gather(task, self.machine.mm(what.root))
+        gather = self._clock.gather(task, mm)
         row = row_of(what.stack, what.level) or self._plain(what, gather)
         if row is None:
             self._rows[""] += 1
             return
-        if row is rows.EXIT and gather is None and not what.is_table:
-            return  # E7: it has no moment
-        for one in (row, *self._further(row, what)):
+        for one in self._rows_of(row, what, mm):
             keys = tuple(self._keys(one, what, task, gather))
-            due = Due(one, what, stales, task, keys)
-            if Moment.NEXT in one.moments and what.reason == "replaced":
+            if what.reason == "replaced" and Moment.NEXT in one.moments:
+                due = Due(one, what, stales, task, keys)
                 self._judge([due], Moment.NEXT, self._store)
             elif keys:
-                self._dues.add(due)
+                self._dues.add(Due(one, what, stales, task, keys))
 
     # Moments.
 
@@ -191,17 +189,15 @@ class FlushDeadline(Rule):
             return rows.ZAP
         return rows.TRACKING if what.call and what.call.name in _WRITES else None
 
-    def _further(self, row: Row, what: Superseded) -> Iterator[Row]:
-        """Rows beside the operation's own, by what kind of page it is."""
+    def _rows_of(self, row: Row, what: Superseded, mm: int) -> tuple[Row, ...]:
+        """The operation's own row, and those that go by what kind of page it is."""
         if row.id not in rows.ZAPS or what.level > 1 or what.reason != "unmapped":
-            return
-        vma = self._clock.vmas.at(self.machine.mm(what.root), what.va)
-        if vma is None:
-            return
-        if vma.flags & (_PFNMAP | _MIXEDMAP):
-            yield rows.SPECIAL
-        elif vma.flags & (_SHARED | _HUGETLB) == _SHARED and self._dirty(what):
-            yield rows.DIRTY
+            return (row,)
+        vma = self._clock.vmas.at(mm, what.va)
+        if vma is not None and vma.flags & (_PFNMAP | _MIXEDMAP):
+            return row, rows.SPECIAL
+        shared = vma is not None and vma.flags & (_SHARED | _HUGETLB) == _SHARED
+        return (row, rows.DIRTY) if shared and self._dirty(what) else (row,)
 
     def _dirty(self, what: Superseded) -> bool:
         return self.machine.arch.mmu.dirty(what.old, what.level)
