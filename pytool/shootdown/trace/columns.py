@@ -58,6 +58,8 @@ class Narrowed(np.ndarray[tuple[int], np.dtype[np.void]]):
     def __getitem__(self, key: Any, /) -> Any:
         if self._columns is not None and isinstance(key, str) and key in _NARROW:
             return self._columns[key]
+        if isinstance(key, np.ndarray):
+            return records(self, np.flatnonzero(key) if key.dtype == np.bool_ else key)
         return np.asarray(self)[key]
 
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from shootdown.trace.columns import records
 from shootdown.trace.types import Events
 
 Parts: TypeAlias = Mapping[int, Events]
@@ -32,7 +33,8 @@ class Files(Protocol):
 
 def split(events: Events) -> dict[int, Events]:
     """Events in one order, by vCPU."""
-    return {int(cpu): events[events["cpu"] == cpu] for cpu in np.unique(events["cpu"])}
+    cpus = np.ascontiguousarray(events["cpu"])
+    return {int(cpu): records(events, np.flatnonzero(cpus == cpu)) for cpu in np.unique(cpus)}
 
 
 def pieces(parts: Parts, size: int = PIECE) -> Iterator[dict[int, Events]]:
