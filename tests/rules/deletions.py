@@ -4,6 +4,7 @@ E1 to E15 are in ``shootdown.rules.exceptions``.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,7 +155,7 @@ def an_empty_slot_counts(patch: Patch) -> None:
     in_place = BreakBeforeMake._in_place
 
     def from_something(rule: BreakBeforeMake, root: int, leaf: Leaf, event: Event) -> None:
-        in_place(rule, root, leaf, event._replace(b=event.b or event.c ^ 1 << 12))
+        in_place(rule, root, leaf, replace(event, b=event.b or event.c ^ 1 << 12))
 
     patch.setattr(BreakBeforeMake, "_in_place", from_something)
 
@@ -173,7 +174,7 @@ def hugetlb_frees_at_the_unmapping(patch: Patch) -> None:
     def and_freed(rule: FreedFrames, what: Superseded, stales: Sequence[Stale]) -> None:
         superseded(rule, what, stales)
         if what.level > 1:
-            rule.freed(_store(rule.machine, what)._replace(a=what.target, b=1))
+            rule.freed(replace(_store(rule.machine, what), a=what.target, b=1))
 
     patch.setattr(FreedFrames, "superseded", and_freed)
 
@@ -218,7 +219,7 @@ def _gaps_are_reported(patch: Patch) -> None:
     judge = BreakBeforeMake._judge
 
     def by_itself(rule: BreakBeforeMake, stale: Stale, leaf: Leaf, event: Event, why: str) -> None:
-        judge(rule, stale, leaf, event._replace(cpu=stale.what.cpu), why)
+        judge(rule, stale, leaf, replace(event, cpu=stale.what.cpu), why)
 
     patch.setattr(BreakBeforeMake, "_judge", by_itself)
 

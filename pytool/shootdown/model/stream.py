@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain
-from typing import Final, NamedTuple, Protocol, cast
+from functools import cached_property
+from itertools import chain, starmap
+from typing import Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,8 @@ class Trace(Protocol):
         ...
 
 
-class Event(NamedTuple):
+@dataclass(slots=True)
+class Event:
     """One record of the trace (``schema.FIELDS``), and the number of the one before it.
 
     ``prev`` is the ``seq`` of the same vCPU's record before this one, 0 for its first. A number is
@@ -182,7 +183,7 @@ def _merged(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds | None) -
 
 def _made(events: Events, prev: npt.NDArray[np.uint64]) -> Iterator[Event]:
     columns = [events[name].tolist() for name in DTYPE.names or ()]
-    return map(partial(tuple.__new__, Event), zip(*columns, prev.tolist(), strict=True))
+    return starmap(Event, zip(*columns, prev.tolist(), strict=True))
 
 
 def _heeded(events: Events, prev: npt.NDArray[np.uint64], heeds: Heeds) -> Iterator[Event]:
@@ -235,7 +236,7 @@ class Sequel:
         seqs = self._seq.get(cpu, _NO_NUMBERS)
         at = int(seqs.searchsorted(np.uint64(seq), side="right"))
         before = int(seqs[at - 1]) if at else self._window.before.get(cpu, 0)
-        return Event._make((*row.item(), before))
+        return Event(*(*row.item(), before))
 
     def row(self, cpu: int, seq: int) -> np.void | None:
         """The same as the trace has it."""
