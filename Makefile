@@ -5,10 +5,11 @@ SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: help setup check-guest check-guest-full test lint mutate bench matrix campaign race-table \
-	race-library race-again kernels plugin guest clean
+	race-library race-again kernels plugin guest compiled compiled-if-possible \
+	clean
 
 BIN := .venv/bin
-BUILT := build/plugin/shootdown.so guest
+BUILT := build/plugin/shootdown.so guest compiled-if-possible
 
 help:
 	@echo 'make check-guest   check a kernel under load on every architecture'
@@ -29,6 +30,7 @@ help:
 	@echo '                   [N=trials] [RACE=pattern] [ARCH=...] [KERNEL=...]'
 	@echo 'make race-again    findings of planted races, replayed and shrunk; writes docs/race-again.md'
 	@echo 'make kernels       build kernels from source: [KERNEL=built:6.12+debug] [ARCH=...]'
+	@echo 'make compiled      compile the checker: faster, and says the same; every target does it'
 	@echo 'make setup         install what is missing (root), make .venv; every target does it'
 	@echo 'make clean         remove what was built; the environment and the cache stay'
 
@@ -68,6 +70,13 @@ plugin: build/plugin/shootdown.so
 guest: build/setup/packages
 	@$(MAKE) --no-print-directory -C guest OUT=$(CURDIR)/build/guest
 
+# The checker needs it for its speed only.
+compiled: setup
+	$(BIN)/python -m shootdown.compiled
+
+compiled-if-possible: setup
+	@$(BIN)/python -m shootdown.compiled --if-possible
+
 # --- work ------------------------------------------------------------------------------------------
 
 option = $(if $($(1)),--$(2) '$($(1))')
@@ -82,7 +91,7 @@ check-guest-full: setup $(BUILT)
 		$(call option,WORKLOAD,workload) $(call option,JOBS,jobs) $(call option,OUT,out)
 
 test: lint $(BUILT)
-	$(BIN)/pytest -m 'not slow'
+	SHOOTDOWN_COMPILED=1 $(BIN)/pytest -m 'not slow'
 
 C_FILES = $(shell find plugin guest -name '*.[ch]')
 
@@ -123,4 +132,4 @@ kernels: setup
 	$(BIN)/shootdown build-kernel $(if $(KERNEL),'$(KERNEL)') $(call option,ARCH,arch)
 
 clean:
-	rm -rf build bench.json .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build pytool/shootdown/_compiled bench.json .mypy_cache .pytest_cache .ruff_cache

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from shootdown.compiled import run as compiled_run
 from shootdown.rules.check import CheckReport
 from shootdown.run import directory, live_process
 from shootdown.run.directory import RunDir
@@ -70,7 +71,8 @@ class Live:
         patience = _HASTE if self.plan.stop else _PATIENCE
         self._child = await Child.start(
             [
-                *(sys.executable, "-m", live_process.__name__, str(self.run.trace)),
+                *(sys.executable, "-m", compiled_run.__name__),
+                *(live_process.__name__, str(self.run.trace)),
                 *(self.arch, self.policy, str(patience), str(out)),
             ]
         )

@@ -1,0 +1,83 @@
+"""The copy of a source that Cython reads: the same, line by line, with less written on it.
+
+* Annotations go, but those of arguments that name an extension type. Cython would take the others
+  at their word: a ``tuple`` that is a named tuple, or a ``dict`` that is a Counter, would be
+  refused.
+* Dataclasses that are extension types have no ``slots``: Cython does not know the word, and they
+  have no ``__dict__`` anyway.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import accumulate
+
+from shootdown.compiled.source import Source, arguments
+
+Span = tuple[int, int]
+"""Places in the text, in bytes; the second is behind the last."""
+
+
+def prepared(source: Source) -> str:
+    """The text of the copy."""
+    text = source.text.encode()
+    for start, end in (*_annotations(source), *_slots(source)):
+        text = text[:start] + _blank(text[start:end]) + text[end:]
+    return text.decode()
+
+
+def _blank(text: bytes) -> bytes:
+    # What goes on in the next line does so without brackets, too.
+    lines = [b" " * len(line) for line in text.split(b"\n")]
+    return b"\n".join([*(line[:-1] + b"\\" for line in lines[:-1]), lines[-1]])
+
+
+def _annotations(source: Source) -> Iterator[Span]:
+    place = _Places(source.text)
+    of_classes = {
+        id(inner)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef)
+        for inner in node.body
+    }
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.FunctionDef(returns=returns):
+                if returns:
+                    arrow = place.text.rindex(b"->", 0, place.start(returns))
+                    yield arrow, place.end(returns)
+                for arg in arguments(node):
+                    if arg.annotation and not source.type_of(arg.annotation):
+                        yield place.start(arg) + len(arg.arg.encode()), place.end(arg)
+            case ast.AnnAssign(target=target, annotation=annotation, value=value):
+                if id(node) not in of_classes:
+                    start = place.end(target) if value else place.start(target)
+                    yield start, place.end(annotation)
+
+
+def _slots(source: Source) -> Iterator[Span]:
+    place = _Places(source.text)
+    for node in source.classes.values():
+        for decorator in node.decorator_list:
+            for word in decorator.keywords if isinstance(decorator, ast.Call) else ():
+                if word.arg == "slots":
+                    end = place.end(word)
+                    comma = place.text[end : end + 1] == b","
+                    yield place.start(word), end + comma
+
+
+class _Places:
+    """Where nodes are in the text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+        lines = self.text.splitlines(keepends=True)
+        self._lines = [0, *accumulate(map(len, lines))]
+
+    def start(self, node: ast.expr | ast.arg | ast.keyword) -> int:
+        return self._lines[node.lineno - 1] + node.col_offset
+
+    def end(self, node: ast.expr | ast.arg | ast.keyword) -> int:
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        return self._lines[node.end_lineno - 1] + node.end_col_offset
