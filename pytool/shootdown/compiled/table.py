@@ -17,6 +17,7 @@ _MODEL: Final[Mapping[str, tuple[str, ...]]] = {
     "listener": (),
     "machine": ("Machine",),
     "observers": ("_Change",),
+    "pagetables": (),
     "phases": (),
     "smallroots": ("SmallRoots",),
     "space": ("_Table", "Space"),
@@ -48,11 +49,14 @@ _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "stale_after_return": (),
     "table_free_before_flush": (),
 }
-_ARCH: Final = ("arm64.mmu", "x86_64.mmu")
+_ARCH: Final[Mapping[str, tuple[str, ...]]] = {
+    "arm64.mmu": ("Arm64Mmu",),
+    "x86_64.mmu": ("X86Mmu",),
+}
 
 COMPILED: Final[Mapping[str, tuple[str, ...]]] = {
     **{f"shootdown.model.{name}": types for name, types in _MODEL.items()},
     **{f"shootdown.rules.{name}": types for name, types in _RULES.items()},
-    **{f"shootdown.arch.{name}": () for name in _ARCH},
+    **{f"shootdown.arch.{name}": types for name, types in _ARCH.items()},
 }
 """By module its extension types."""
