@@ -71,7 +71,7 @@ class _Arm64(_Compared, Arm64Guest):
 def test_random_guests(guest: type[Guest], compiled: Checks):
     mine = type(guest.__name__, (guest,), {"compiled": staticmethod(compiled)})
     run_state_machine_as_test(
-        mine, settings=settings(max_examples=60, stateful_step_count=60, deadline=None)
+        mine, settings=settings(max_examples=30, stateful_step_count=60, deadline=None)
     )
 
 
