@@ -6,7 +6,7 @@ import numpy as np
 
 from shootdown.model.callstack import CallStacks, Timeline, stack_log2
 from shootdown.model.stacks import ThinStacks
-from shootdown.model.stream import Event, stream, whole
+from shootdown.model.stream import stream, whole
 from shootdown.trace import text
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind
@@ -116,14 +116,13 @@ def test_a_call_at_the_top_of_a_stack() -> None:
 
 def test_functions_that_nobody_entered_are_not_looked_for() -> None:
     """Inside of what was entered in this piece of the trace, or in one before."""
-    now: list[Event] = []
-    calls = ThinStacks(lambda: now[-1] if now else None)
+    calls = ThinStacks()
     pieces = [text.parse(body) for body in ("0 ENTER id=7 a=0x1000\n", "0 OBS a=1\n0 OBS a=2\n")]
     pieces[1]["seq"] += np.uint64(1)
     for piece in pieces:
         calls.begin(whole(piece))
         for event in stream(piece, (Kind.ENTER, Kind.OBS)):
-            now.append(event)
+            calls.now = event
             assert calls.inside(0, {7})
             assert not calls.inside(0, {8})
             if event.kind == Kind.ENTER:

@@ -59,7 +59,7 @@ class Machine(Speaker):
         """Invalidations by FlushOp."""
         self.pages: list[int] = []
         """Numbers of the pages (VA >> 12) that ``run``'s trace has user accesses for, ascending."""
-        self.calls: Final = ThinStacks(lambda: self._event if self._thin else None)
+        self.calls: Final = ThinStacks()
         """Which mm functions each CPU is inside of, where the trace says (Kind.ENTER)."""
         self.kernel = Known()
         """What captured words mean, where the recording says."""
@@ -142,8 +142,11 @@ class Machine(Speaker):
         self.calls.begin(window)
         self.tasks.count(window.columns.values())
         handlers = self._handlers
-        for event in self._selection.events(window, self._heeds if self._thin else None):
+        thin, calls = self._thin is not None, self.calls
+        for event in self._selection.events(window, self._heeds if thin else None):
             self._event = event
+            if thin:
+                calls.now = event
             kind = event.kind
             if kind in states:
                 usable.clear()
@@ -254,24 +257,25 @@ class Machine(Speaker):
         mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
         slot, va, level, entry = old
         holders = self.tlb.holders(root, self._since.get(slot, 0))
+        # By position, which is quicker: there is none of which more are made.
         what = Superseded(
-            root=root,
-            va=va,
-            end=va + span_of(level),
-            level=level,
-            is_table=mmu.table(entry, level),
-            old=entry,
-            new=event.c if slot == event.a else 0,
-            target=mmu.target(entry, level),
-            reason=reason,
-            seq=event.seq,
-            icount=event.icount,
-            pc=event.pc,
-            cpu=event.cpu,
-            task=str(task),
-            call=task.call,
-            stack=self.calls.of(event.cpu),
-            holders=tuple([cpu for cpu, _ in holders]),
+            root,
+            va,
+            va + span_of(level),
+            level,
+            mmu.table(entry, level),
+            entry,
+            event.c if slot == event.a else 0,
+            mmu.target(entry, level),
+            reason,
+            event.seq,
+            event.icount,
+            event.pc,
+            event.cpu,
+            str(task),
+            task.call,
+            tuple([cpu for cpu, _ in holders]),
+            self.calls.of(event.cpu),
         )
         stales = [Stale(cpu, tag, what) for cpu, tag in holders]
         for stale in stales:

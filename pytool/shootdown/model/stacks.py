@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -20,14 +19,12 @@ _FUNCTIONS = 1 << 16
 
 
 class ThinStacks(CallStacks):
-    """Right for the CPU of an event that ``thin.asks`` names; else it reads the piece anew.
+    """Right for the CPU of an event that ``thin.asks`` names; else it reads the piece anew."""
 
-    ``now`` gives the event that is being looked at.
-    """
-
-    def __init__(self, now: Callable[[], Event | None]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._now = now
+        self.now: Event | None = None
+        """The event that is being looked at; None where nothing is left out of the stream."""
         self._window: Window | None = None
         self._exact = CallStacks()
         self._rows: list[tuple[int, ...]] = []
@@ -43,7 +40,7 @@ class ThinStacks(CallStacks):
 
     def of(self, cpu: int) -> Stack:
         """What the CPU is inside of."""
-        event = self._now()
+        event = self.now
         if event is None or (event.kind == _STORE and event.b and event.cpu == cpu):
             return super().of(cpu)
         if self._window is not None:

@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import Columns, Fields, any_of, records
+from shootdown.trace.columns import Columns, Fields, any_of, counted, records
 from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -152,7 +152,7 @@ class Selection:
 
     def _wanted(self, cpu: int, part: Fields) -> Mask:
         kind = part["kind"]
-        wanted: Mask = self._kinds[np.minimum(kind, _KINDS - 1)]
+        wanted: Mask = self._kinds.take(kind, mode="clip")
         for field, kinds_with in _VA:
             at = np.flatnonzero(any_of(kind, kinds_with))
             wanted[at[part[field][at] >> _SIGN == 1]] = False
@@ -202,7 +202,7 @@ def _stretches(
     made = [*_made(records(events, others), prev[others])]
     heeded: list[Event] = []
     done = 0
-    columns = np.cumsum(~asides)[at], access[at], events["a"][at] >> _PAGE
+    columns = counted(~asides)[at], access[at], events["a"][at] >> _PAGE
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for number, (behind, is_access, page) in enumerate(rows):
         if behind > done:

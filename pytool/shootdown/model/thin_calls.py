@@ -60,11 +60,11 @@ def quiet_calls(part: Fields, wanted: Mask, shift: np.uint64, loud: Mask) -> Mas
     kind, function, sp = kinds[at], part["id"][at], part["a"][at]
     stays = loud[at]
     for _ in range(_ROUNDS):
-        keep = _without_quiet(kind, function, sp, shift, stays)
-        if keep.all():
+        keep = np.flatnonzero(_without_quiet(kind, function, sp, shift, stays))
+        if len(keep) == len(at):
             break
-        at, kind, function, sp = at[keep], kind[keep], function[keep], sp[keep]
-        stays = stays[keep]
+        at, kind, function = at.take(keep), kind.take(keep), function.take(keep)
+        sp, stays = sp.take(keep), stays.take(keep)
     quiet: Mask = calls & wanted
     quiet[at] = False
     return quiet
@@ -95,7 +95,7 @@ def _ended_behind(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mas
 
 def _ends_nothing(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mask:
     """Whether nothing is left for the pairs' ENTER (at ``first``) to end."""
-    at = np.where(kind == Kind.PTE_WRITE, -1, np.arange(len(kind)))
+    at = np.where(kind == Kind.PTE_WRITE, np.int32(-1), np.arange(len(kind), dtype=np.int32))
     last = np.maximum.accumulate(at)[first - 1]
     there = (first > 0) & (last >= 0)
     above = (kind[last] == Kind.ENTER) | (kind[last] == Kind.EXIT)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from shootdown.model.stream import Mask
 from shootdown.model.vma_map import DEATHS
-from shootdown.trace.columns import Fields, any_of
+from shootdown.trace.columns import Fields, any_of, counted, spread
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 
@@ -65,11 +65,9 @@ class Calm:
         kind = part["kind"]
         starts = kind == Kind.RET_USER
         ends = asks | ((kind == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)) | _downgrades(part)
-        places = np.arange(len(part))
-        begun = np.maximum.accumulate(np.where(starts, places, -1))
-        ended = np.maximum.accumulate(np.where(ends, places, -1))
-        self._region: Final[_At] = np.cumsum(starts)
-        self.mask: Mask = begun > ended
+        turns = np.flatnonzero(starts | ends)
+        self._region: Final = counted(starts)
+        self.mask: Mask = spread(turns, ~ends[turns], False, len(part))
         """By event whether the vCPU is calm."""
         self._cut_at_open_gathers(part)
 

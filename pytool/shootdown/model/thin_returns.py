@@ -11,7 +11,7 @@ from shootdown.arch.base import Arch
 from shootdown.model import syscalls
 from shootdown.model.stream import Mask, Window
 from shootdown.model.tasks import SWITCHING
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, counted, spread
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _WORDS: Final = (Watch.IS_LAZY, Watch.LOADED_MM)
@@ -79,7 +79,8 @@ class Returns:
 
         ours = opens[at] & ~np.isin(part["a"][at], self._operations)
         third = np.flatnonzero(back[3:] & more[at][2:-1] & ours[1:-2] & returns[at][:-3])
-        busy = np.concatenate([[0], np.cumsum(little & wanted)])[at]
+        little &= wanted
+        busy = counted(little)[at] - little[at]
         third = third[busy[third + 1] == busy[third + 3]]
         for step in (1, 2, 3):
             quiet[at[third + step]] = True
@@ -91,8 +92,8 @@ class Returns:
         words = _words(part)
         words = words[part["d"][words] == cpu]
         value, is_lazy = part["c"][words], part["id"][words] == Watch.IS_LAZY
-        lazies = _latest(words[is_lazy], value[is_lazy] != 0, lazy, len(part))
-        switches = _latest(words[~is_lazy], value[~is_lazy] == SWITCHING, switching, len(part))
+        lazies = spread(words[is_lazy], value[is_lazy] != 0, lazy, len(part))
+        switches = spread(words[~is_lazy], value[~is_lazy] == SWITCHING, switching, len(part))
         if len(part) and cpu not in self._told:
             self._states[cpu] = _State(bool(lazies[-1]), bool(switches[-1]))
         usable: Mask = ~lazies & ~switches
@@ -105,11 +106,4 @@ def _words(part: Fields) -> npt.NDArray[np.intp]:
     at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
     word = part["id"][at]
     found: npt.NDArray[np.intp] = at[(word == _WORDS[0]) | (word == _WORDS[1])]
-    return found
-
-
-def _latest(at: npt.NDArray[np.intp], values: Mask, before: bool, length: int) -> Mask:
-    """For each of ``length`` events the latest value; ``before`` is what it was before them."""
-    spans = np.diff(at, prepend=0, append=length)
-    found: Mask = np.repeat(np.concatenate([[before], values]), spans)
     return found

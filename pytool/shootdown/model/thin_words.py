@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from shootdown.model.stream import Mask
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, counted
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _WRITER: Final = 1
@@ -42,7 +41,7 @@ def quiet_table_locks(part: Fields, changes: Mask, asks: Mask) -> Mask:
     """
     mine = changes & ((part["id"] == Watch.PTL) | (part["id"] == Watch.MM_PAGE_TABLE_LOCK))
     at = np.flatnonzero(mine)
-    before = np.cumsum(asks)[at]
+    before = np.searchsorted(np.flatnonzero(asks), at, "right")
     found = np.zeros(len(part), np.bool_)
     found[at[1:]] = before[1:] == before[:-1]
     return found
@@ -60,7 +59,7 @@ def quiet_readers(part: Fields, mine: Mask, loud: Mask) -> Mask:
     at = at[np.argsort(part["d"][at], kind="stable")]
     writer = (part["b"][at] ^ part["c"][at]) & np.uint64(_WRITER) != 0
     switches = (part["kind"] == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)
-    noise: npt.NDArray[np.int64] = np.cumsum(switches | loud, dtype=np.int64)[at]
+    noise = counted(switches | loud)[at]
     lock = part["d"][at]
     quiet = (lock[1:] == lock[:-1]) & (noise[1:] == noise[:-1]) & ~writer[1:] & ~writer[:-1]
     found = np.zeros(len(part), np.bool_)

@@ -68,4 +68,6 @@ def survey(events: Events, arch: str, policy: Policy) -> Scene:
 
 
 def _distinct(values: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> frozenset[int]:
-    return frozenset(np.flatnonzero(np.bincount(values)).tolist())
+    seen = np.zeros(1 << 16, np.bool_)
+    seen[values] = True
+    return frozenset(np.flatnonzero(seen).tolist())
