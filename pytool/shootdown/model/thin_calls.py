@@ -95,9 +95,13 @@ def _ended_behind(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mas
 
 def _ends_nothing(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mask:
     """Whether nothing is left for the pairs' ENTER (at ``first``) to end."""
-    at = np.where(kind == Kind.PTE_WRITE, np.int32(-1), np.arange(len(kind), dtype=np.int32))
-    last = np.maximum.accumulate(at)[first - 1]
-    there = (first > 0) & (last >= 0)
+    last = first - 1
+    stores = np.flatnonzero(kind[last] == Kind.PTE_WRITE)
+    if len(stores):
+        others = np.flatnonzero(kind != Kind.PTE_WRITE)
+        place = np.searchsorted(others, first[stores]) - 1
+        last[stores] = np.where(place >= 0, others[place], -1)
+    there = last >= 0
     above = (kind[last] == Kind.ENTER) | (kind[last] == Kind.EXIT)
     above &= (sp[last] > sp[first]) & ((sp[first] ^ sp[last]) >> shift == 0)
     found: Mask = there & (above | (kind[last] == Kind.RET_USER))
