@@ -51,13 +51,11 @@ class Aftermath:
         for what in taken:
             for number in () if what.is_table else self._observed(what.va, what.end):
                 va = number << PAGE_SHIFT
-                memory = self._memory.setdefault(what.root, {}).setdefault(number, _Page())
-                gone, pa = Gone(what, call, operation), what.page(va)
-                now = self._machine.space.walk(what.root, va)
+                pa, now = what.page(va), self._machine.space.walk(what.root, va)
                 if now is None or self._machine.space.page(now, va) != pa:
-                    memory.elsewhere[pa] = gone
+                    self._page(what.root, number).elsewhere[pa] = Gone(what, call, operation)
                 elif self._lost_write(what, now):
-                    memory.read_only[pa] = gone
+                    self._page(what.root, number).read_only[pa] = Gone(what, call, operation)
 
     def installed(self, root: int, leaf: Leaf) -> None:
         """Forget what the leaf makes good again."""
@@ -113,6 +111,13 @@ class Aftermath:
         if gone is None or event.prev <= gone.call.end or self._in_doubt(event):
             return None
         return gone
+
+    def _page(self, root: int, number: int) -> _Page:
+        memory = self._memory.setdefault(root, {})
+        found = memory.get(number)
+        if found is None:
+            found = memory[number] = _Page()
+        return found
 
     def _lost_write(self, what: Superseded, now: Leaf) -> bool:
         mmu = self._machine.arch.mmu
