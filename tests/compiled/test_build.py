@@ -37,6 +37,19 @@ def test_a_build_that_fails_leaves_nothing(package: Package, tmp_path: Path):
     assert package.built == before
 
 
+def test_a_source_that_changes_meanwhile_is_not_taken(package: Package, tmp_path: Path):
+    before = package.built
+    entries = package.package / "model/entries.py"
+    entries.write_text(entries.read_text() + "\n# edited\n")
+    compiler = tmp_path / "gcc"
+    compiler.write_text(f"#!/bin/sh\necho '# again' >>{entries}\nexec /usr/bin/gcc \"$@\"\n")
+    compiler.chmod(0o755)
+    done = package.build(PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == ExitCode.INFRA
+    assert "changed while it was compiled" in done.stderr
+    assert package.built == before
+
+
 def without_cython(patch: pytest.MonkeyPatch, _: Path) -> None:
     def version(name: str) -> str:
         raise PackageNotFoundError(name)

@@ -52,8 +52,10 @@ def build(tell: Callable[[str], None]) -> Path:
         place.BUILT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="building-", dir=place.BUILT) as scratch:
             _compile(Path(scratch), compiler)
+            if place.directory(cython) != target:
+                raise InfraError("the source has changed while it was compiled: do it again")
             _clear(target)
-            (Path(scratch) / "done").rename(target)
+            _move(Path(scratch) / "done", target)
     except OSError as error:
         raise InfraError(f"the checker could not be compiled: {error}") from error
     return target
@@ -109,6 +111,14 @@ def _compile(scratch: Path, compiler: list[str]) -> None:
 
     with ThreadPoolExecutor(_JOBS) as pool:
         list(pool.map(one, COMPILED))
+
+
+def _move(made: Path, target: Path) -> None:
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():  # another build was faster
+            raise
 
 
 def _run(words: Sequence[str], where: Path, module: str) -> None:

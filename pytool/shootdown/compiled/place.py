@@ -19,7 +19,7 @@ _OURS: Final = Path(__file__).parent
 
 def digest() -> str:
     """Of everything that extension modules are made of: sources, table, generator, this Python."""
-    total = hashlib.sha256(sys.implementation.cache_tag.encode())
+    total = hashlib.sha256(f"{sys.implementation.cache_tag} {EXTENSION_SUFFIXES[0]}".encode())
     for path in (*sorted(map(path_of, COMPILED)), *sorted(_OURS.glob("*.py"))):
         total.update(f"{path.name}\0".encode() + (PACKAGES / path).read_bytes() + b"\0")
     return total.hexdigest()[:32]
