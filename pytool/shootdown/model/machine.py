@@ -255,8 +255,8 @@ class Machine(Speaker):
 
     def _supersede(self, root: int, old: Leaf, reason: Reason, event: Event) -> None:
         mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
-        slot, va, level, entry = old
-        holders = self.tlb.holders(root, self._since.get(slot, 0))
+        va, level, entry = old.va, old.level, old.entry
+        holders = self.tlb.holders(root, self._since.get(old.slot, 0))
         # By position, which is quicker: there is none of which more are made.
         what = Superseded(
             root,
@@ -265,7 +265,7 @@ class Machine(Speaker):
             level,
             mmu.table(entry, level),
             entry,
-            event.c if slot == event.a else 0,
+            event.c if old.slot == event.a else 0,
             mmu.target(entry, level),
             reason,
             event.seq,

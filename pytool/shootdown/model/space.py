@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from shootdown.arch.base import Mmu
 from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, SLOTS, index_of, span_of
@@ -25,7 +25,8 @@ _NEAR: Final = 21
 _STORES: Final = (int(Kind.PTE_WRITE), int(Kind.TABLE_SLOT))
 
 
-class Leaf(NamedTuple):
+@dataclass(slots=True)
+class Leaf:
     """A valid entry that maps memory: its slot's PA, first VA, level and raw value."""
 
     slot: int

@@ -49,7 +49,7 @@ _ARGUMENTS: Final = 6
 _WORD: Final = (1 << 64) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Promise:
     """VA ranges (start inclusive, end exclusive), and which entries must be gone from them."""
 

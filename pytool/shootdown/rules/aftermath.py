@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from shootdown.model.entries import Call, Superseded
 from shootdown.model.machine import Machine
@@ -21,7 +21,8 @@ from shootdown.trace.schema import Flag, Kind
 _STORE: Final = int(Flag.STORE)
 
 
-class Gone(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Gone:
     """A translation that ``call``, which has returned, took away."""
 
     what: Superseded
