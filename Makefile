@@ -5,8 +5,7 @@ SHELL := /bin/bash
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: help setup check-guest check-guest-full test lint mutate bench matrix campaign race-table \
-	race-library race-again kernels plugin guest compiled compiled-if-possible \
-	clean
+	race-library race-again kernels plugin guest compiled compiled-if-possible clean
 
 BIN := .venv/bin
 BUILT := build/plugin/shootdown.so guest compiled-if-possible

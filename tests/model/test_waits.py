@@ -126,6 +126,7 @@ def test_who_was_killed_waiting_holds_nothing() -> None:
     for error in (-4, -4095):
         text = TAKES + killed + killed.replace("ENTER", "EXIT").replace(f"{SEM:#x}", str(error))
         assert who(of(text + LEAVES + slow(2, "write"))) == [(0x200, 0x100), (0x300, None)]
+        assert who(of(text + slow(2, "write"))) == [(0x200, 0x100), (0x300, 0x100)]
 
 
 def test_what_is_just_no_error_is_a_lock() -> None:

@@ -217,7 +217,7 @@ def _vma(events: Events, base: int, who: _Names) -> list[Held]:
                 lock.writer = None
             case "write_lock":
                 lock.take("write", step, name)
-            case "read_acquire" | "read_steal":
+            case "read_acquire":
                 lock.take("read", step, name)
             case "read_release":
                 lock.leave(name)
