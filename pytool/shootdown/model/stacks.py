@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-import numpy as np
-
 from shootdown.model.callstack import CallStacks, Stack
 from shootdown.model.stream import Event, Window
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, distinct
 from shootdown.trace.schema import Kind, Probe
 
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
 _STORE, _EXIT = int(Kind.PTE_WRITE), int(Kind.EXIT)
 _COLUMNS = ["seq", "kind", "cpu", "id", "a", "c"]
-_FUNCTIONS = 1 << 16
-"""Numbers that an ENTER can carry."""
 
 
 class ThinStacks(CallStacks):
@@ -61,10 +57,8 @@ class ThinStacks(CallStacks):
 
 def _entered(window: Window) -> set[int]:
     """Functions that are entered in the piece."""
-    seen = np.zeros(_FUNCTIONS, np.bool_)
-    for part in window.columns.values():
-        seen[part["id"][part["kind"] == Kind.ENTER]] = True
-    return set(np.flatnonzero(seen).tolist())
+    parts = window.columns.values()
+    return set[int]().union(*(distinct(part["id"][part["kind"] == Kind.ENTER]) for part in parts))
 
 
 def _rows(window: Window) -> list[tuple[int, ...]]:

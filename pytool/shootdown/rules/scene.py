@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from shootdown.trace.columns import distinct
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -60,14 +61,8 @@ def survey(events: Events, arch: str, policy: Policy) -> Scene:
     return Scene(
         arch=arch,
         policy=policy,
-        kinds=_distinct(kind),
-        watches=_distinct(events["id"][watched]),
-        functions=_distinct(events["id"][kind == Kind.ENTER]),
-        probes=_distinct(events["id"][kind == Kind.PROBE]),
+        kinds=frozenset(distinct(kind)),
+        watches=frozenset(distinct(events["id"][watched])),
+        functions=frozenset(distinct(events["id"][kind == Kind.ENTER])),
+        probes=frozenset(distinct(events["id"][kind == Kind.PROBE])),
     )
-
-
-def _distinct(values: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> frozenset[int]:
-    seen = np.zeros(1 << 16, np.bool_)
-    seen[values] = True
-    return frozenset(np.flatnonzero(seen).tolist())

@@ -31,6 +31,7 @@ class Fields(Protocol):
 
 
 _USUAL: Final = ("kind", "id", "seq", "a", "b", "c", "d")
+"""Fields that the filters of the stream look at."""
 _NARROW: Final = ("kind", "id", "cpu", "seq")
 """Fields that are asked for again and again, and take a fifth of a record together."""
 _BLOCK: Final = 1 << 12
@@ -105,6 +106,13 @@ def any_of(values: npt.NDArray[np.uint16], wanted: Iterable[int]) -> npt.NDArray
     for number in numbers:
         found |= values == number
     return found
+
+
+def distinct(values: npt.NDArray[np.uint16]) -> set[int]:
+    """The numbers that a field of 16 bits has in any record."""
+    seen = np.zeros(_NUMBERS, np.bool_)
+    seen[values] = True
+    return set(np.flatnonzero(seen).tolist())
 
 
 def counted(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
