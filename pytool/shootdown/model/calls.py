@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Flag, Kind
 from shootdown.trace.types import Events
 
@@ -50,7 +50,7 @@ def calls(events: Events, functions: Iterable[int] = ()) -> npt.NDArray[np.void]
     if numbers:
         wanted &= any_of(events["id"], numbers)
     mine = events[wanted]
-    begins = np.flatnonzero(mine["kind"] == Kind.ENTER)
+    begins = np.flatnonzero(are(mine["kind"], Kind.ENTER))
     found = np.zeros(len(begins), DTYPE)
     entered = mine[begins]
     for name in ("seq", "icount", "pc", "cpu"):
@@ -69,7 +69,7 @@ def _further(mine: Events, begins: npt.NDArray[np.intp], found: npt.NDArray[np.v
     place[order] = np.arange(len(order))
     behind = order[np.minimum(place[begins] + 1, len(order) - 1)]
     more = mine[behind]
-    has = (more["kind"] == Kind.ENTER_MORE) & (more["cpu"] == mine["cpu"][begins])
+    has = are(more["kind"], Kind.ENTER_MORE) & (more["cpu"] == mine["cpu"][begins])
     has &= (mine["flags"][begins] & Flag.MORE) != 0
     words = np.stack([more[name] for name in "abcd"], axis=1)
     found["words"][has, 3:] = words[has]
@@ -80,7 +80,7 @@ def _ends(mine: Events, begins: npt.NDArray[np.intp], found: npt.NDArray[np.void
     keys = mine[both]
     order = both[np.lexsort((keys["seq"], keys["a"], keys["id"]))]
     first, second = mine[order[:-1]], mine[order[1:]]
-    pairs = (first["kind"] == Kind.ENTER) & (second["kind"] == Kind.EXIT)
+    pairs = are(first["kind"], Kind.ENTER) & are(second["kind"], Kind.EXIT)
     pairs &= (first["id"] == second["id"]) & (first["a"] == second["a"])
     at = np.flatnonzero(pairs)
     row = np.zeros(len(mine), np.intp)

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.functions import NAMES
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
@@ -162,7 +162,7 @@ class Timeline:
 
     def _follow(self, events: Events) -> None:
         kinds = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
-        switches = (events["kind"] == Kind.PROBE_MORE) & (events["id"] == Probe.TASK_SWITCH)
+        switches = are(events["kind"], Kind.PROBE_MORE) & are(events["id"], Probe.TASK_SWITCH)
         kept = events[any_of(events["kind"], kinds) | switches]
         calls = CallStacks(stack_log2(events))
         seqs: dict[int, list[int]] = {}
@@ -186,6 +186,6 @@ class Timeline:
 
 def stack_log2(events: Events) -> int:
     """Binary logarithm of the bytes of a kernel stack, as the trace says."""
-    armed = events[events["kind"] == Kind.ARMED]
+    armed = events[are(events["kind"], Kind.ARMED)]
     said = int(armed["size"][0]) if len(armed) else 0
     return said or STACK_LOG2

@@ -16,13 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from shootdown.arch.arm64 import fault as arm64
 from shootdown.arch.base import Access
 from shootdown.arch.x86_64 import fault as x86_64
 from shootdown.model.running import Running
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are, distinct
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
@@ -114,10 +112,11 @@ class Faults:
 def faults(events: Events) -> Faults:
     """Every fault; ``events``: in the order of ``seq``, at least probes, ENTER and EXIT."""
     call = any_of(events["kind"], (Kind.ENTER, Kind.EXIT)) & any_of(events["id"], _CALLS)
-    probe = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.FAULT)
+    probe = are(events["kind"], Kind.PROBE) & are(events["id"], Probe.FAULT)
     kept = events[call | probe]
-    inlined = not np.any(kept["id"][kept["kind"] == Kind.ENTER] == Function.do_user_addr_fault)
-    leaves = bool(np.any(kept["id"][kept["kind"] == Kind.ENTER] == Function.irqentry_exit))
+    entered = distinct(kept["id"][are(kept["kind"], Kind.ENTER)])
+    inlined = Function.do_user_addr_fault not in entered
+    leaves = Function.irqentry_exit in entered
     reader = _Reader(inlined, leaves)
     names = ("kind", "id", "seq", "icount", "pc", "cpu", "a", "b", "c", "d")
     columns = [kept[name].tolist() for name in names]

@@ -18,7 +18,7 @@ from shootdown.model import locks, ptl, vma_locks, vmas
 from shootdown.model.locks import Move
 from shootdown.model.running import Running
 from shootdown.model.tasks import text
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 from shootdown.trace.types import Events
 
@@ -79,14 +79,14 @@ def wanted(part: Events, moments: list[Moment]) -> npt.NDArray[np.bool_]:
     tables = np.array([moment.table for moment in moments], np.uint64)
     found = any_of(part["id"], _VMA_WORDS)
     found |= any_of(part["id"], _MM_WORDS) & np.isin(part["d"], mms)
-    found |= (part["id"] == Watch.PTL) & np.isin(part["d"], tables)
+    found |= are(part["id"], Watch.PTL) & np.isin(part["d"], tables)
     probe = any_of(part["kind"], (Kind.PROBE, Kind.PROBE_MORE))
-    names = (part["kind"] == Kind.MARK) & (part["id"] == Mark.THREAD)
+    names = are(part["kind"], Kind.MARK) & are(part["id"], Mark.THREAD)
     life = any_of(part["kind"], (Kind.ENTER, Kind.EXIT))
     life &= any_of(part["id"], vmas.LIFE)
     gone = any_of(part["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET)) & np.isin(part["b"], tables)
     last = np.uint64(max(moment.seq for moment in moments))
-    found = (watch & found) | (probe & (part["id"] == Probe.TASK_SWITCH)) | names | life | gone
+    found = (watch & found) | (probe & are(part["id"], Probe.TASK_SWITCH)) | names | life | gone
     mask: npt.NDArray[np.bool_] = found & (part["seq"] <= last)
     return mask
 
@@ -173,7 +173,7 @@ class _Lock:
 
 
 def _mmap(events: Events, moment: Moment, who: _Names) -> list[Held]:
-    mine = events[(events["id"] == Watch.MMAP_LOCK) & (events["d"] == moment.mm)]
+    mine = events[are(events["id"], Watch.MMAP_LOCK) & (events["d"] == moment.mm)]
     steps = locks.transitions(mine).transitions
     lock = _Lock("mmap_lock", moment.mm)
     for step, name in zip(steps, who.of(steps), strict=True):
@@ -208,7 +208,7 @@ def _ptl(events: Events, moment: Moment, who: _Names) -> Iterator[Held]:
 def _vma(events: Events, base: int, who: _Names) -> list[Held]:
     if not base:
         return []
-    mine = (events["d"] == base) | (events["id"] == Watch.MM_LOCK_SEQ)
+    mine = (events["d"] == base) | are(events["id"], Watch.MM_LOCK_SEQ)
     steps = sorted(vma_locks.history(events[mine]).steps)
     lock = _Lock("VMA lock", base)
     for step, name in zip(steps, who.of(steps), strict=True):

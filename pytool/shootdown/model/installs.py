@@ -21,7 +21,7 @@ from shootdown.model.latest import Places
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
 from shootdown.model.vma_locks import SEQUENCE
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -44,7 +44,7 @@ def within(history: History) -> dict[int, Attempt]:
     for attempt in history.faults.attempts:
         by_task.setdefault(attempt.task, []).append(attempt)
     user = events["d"] >> np.uint64(63) == 0
-    mine = events[(events["kind"] == Kind.PTE_WRITE) & user]
+    mine = events[are(events["kind"], Kind.PTE_WRITE) & user]
     tasks = Running(events).tasks(mine["cpu"], mine["seq"])
     found: dict[int, Attempt] = {}
     for task in np.unique(tasks).tolist():
@@ -68,8 +68,8 @@ class Vmas:
         self.at: Final = history.vmas.at
         """What a VMA was at a moment; see ``vmas.Steps.at``."""
         watch = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-        locks = np.flatnonzero(watch & (events["id"] == Watch.VMA_LOCK_SEQ))
-        ends = np.flatnonzero(watch & (events["id"] == Watch.MM_LOCK_SEQ))
+        locks = np.flatnonzero(watch & are(events["id"], Watch.VMA_LOCK_SEQ))
+        ends = np.flatnonzero(watch & are(events["id"], Watch.MM_LOCK_SEQ))
         self._locks: Final = events[locks]
         self._ends: Final = events[ends]
         self._lock_places: Final = Places(self._locks["d"], self._locks["seq"])

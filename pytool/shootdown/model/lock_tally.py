@@ -20,9 +20,9 @@ import numpy.typing as npt
 from shootdown.model import locks
 from shootdown.model.chain import Step, chain
 from shootdown.model.locks import Move
-from shootdown.trace.columns import records
+from shootdown.trace.columns import are, joined, records
 from shootdown.trace.parts import Parts
-from shootdown.trace.schema import DTYPE, Kind, Watch
+from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
 _LATE: Final = 64
@@ -53,8 +53,8 @@ def tally(history: locks.Locks) -> Tally:
 def of_locks(part: Events) -> Events:
     """The events of a part that are about mmap_locks."""
     kind = np.ascontiguousarray(part["kind"])
-    at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
-    return records(part, at[part["id"][at] == Watch.MMAP_LOCK])
+    at = np.flatnonzero(are(kind, Kind.WATCH) | are(kind, Kind.WATCH_INIT))
+    return records(part, at[are(part["id"][at], Watch.MMAP_LOCK)])
 
 
 def readers_own(part: Events) -> Own:
@@ -65,7 +65,7 @@ def readers_own(part: Events) -> Own:
     mine = of_locks(part)
     delta = mine["c"].astype(np.int64) - mine["b"].astype(np.int64)
     step = (np.abs(delta) == locks.READER) & (mine["b"] & np.uint64(locks.WAITERS) == 0)
-    step &= mine["kind"] == Kind.WATCH
+    step &= are(mine["kind"], Kind.WATCH)
     return frozenset(
         (pc, by)
         for by in (locks.READER, -locks.READER)
@@ -84,14 +84,14 @@ class LockTally:
 
     def feed(self, parts: Parts) -> None:
         """The next piece of the trace."""
-        mine = np.concatenate([np.zeros(0, DTYPE), *map(of_locks, parts.values())])
+        mine = joined(map(of_locks, parts.values()))
         mine = records(mine, np.lexsort((mine["seq"], mine["a"])))
         cuts = np.flatnonzero(mine["a"][1:] != mine["a"][:-1]) + 1
         for steps in np.split(mine, cuts) if len(mine) else ():
             word = int(steps["a"][0])
             self._seen.add(word)
             before = self._waiting.pop(word, None)
-            self._word(word, steps if before is None else np.concatenate([before, steps]))
+            self._word(word, steps if before is None else joined([before, steps]))
 
     def finish(self) -> Tally:
         """The trace is over."""
@@ -102,7 +102,7 @@ class LockTally:
         return self._found
 
     def _word(self, word: int, steps: Events) -> None:
-        anew = np.flatnonzero((steps["kind"] == Kind.WATCH_INIT) & (steps["seq"] != 0))
+        anew = np.flatnonzero(are(steps["kind"], Kind.WATCH_INIT) & (steps["seq"] != 0))
         for life in np.split(steps, anew[anew > 0])[:-1]:
             self._end(life)
         life = steps[anew[-1] if len(anew) else 0 :]
@@ -134,14 +134,14 @@ class LockTally:
         moves = self._found.moves
         new = life["c"].astype(np.int64)
         delta = new - old
-        hard = (life["kind"] == Kind.WATCH) & ~_easy(old, new, delta) & (delta != 0)
+        hard = are(life["kind"], Kind.WATCH) & ~_easy(old, new, delta) & (delta != 0)
         if not hard.any():
-            _count_easy(moves, delta[life["kind"] == Kind.WATCH])
+            _count_easy(moves, delta[are(life["kind"], Kind.WATCH)])
             return
         # Only the stretches that have something hard in them are decoded step by step.
         stretch = np.concatenate([[0], np.cumsum(new[:-1] == 0)])
         mixed = np.isin(stretch, np.unique(stretch[hard]))
-        _count_easy(moves, delta[~mixed & (life["kind"] == Kind.WATCH)])
+        _count_easy(moves, delta[~mixed & are(life["kind"], Kind.WATCH)])
         rows = np.flatnonzero(mixed)
         self._decode([_step(life[i], old[i]) for i in rows.tolist()])
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from shootdown.model.locks import WRITER
 from shootdown.model.running import Running
+from shootdown.trace.columns import are
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -24,10 +25,10 @@ class Writers:
 
     def __init__(self, events: Events) -> None:
         """``events``: of all kinds, in the order of ``seq``."""
-        mine = events[events["id"] == Watch.MMAP_LOCK]
-        stored = mine[mine["kind"] == Kind.WATCH]
+        mine = events[are(events["id"], Watch.MMAP_LOCK)]
+        stored = mine[are(mine["kind"], Kind.WATCH)]
         writer = stored[(stored["b"] ^ stored["c"]) & np.uint64(WRITER) != 0]
-        inits = mine[(mine["kind"] == Kind.WATCH_INIT) & (mine["c"] & np.uint64(WRITER) != 0)]
+        inits = mine[are(mine["kind"], Kind.WATCH_INIT) & (mine["c"] & np.uint64(WRITER) != 0)]
         self._unseen: Final = _first_changes(inits, writer)
         self._holds: Final[dict[tuple[int, int], tuple[list[int], list[bool]]]] = {}
         who = holders(Running(events), writer).tolist()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from shootdown.model import lock_tally
 from shootdown.model.callstack import STACK_LOG2
 from shootdown.model.pagetables import PAGE_SHIFT
+from shootdown.trace.columns import are
 from shootdown.trace.schema import FlushOp, Kind, Mark, RootReg
 from shootdown.trace.types import Events
 
@@ -46,24 +47,24 @@ class Overview:
     def add(self, part: Events) -> None:
         """Look at some events of one vCPU."""
         kind = np.ascontiguousarray(part["kind"])
-        marks = part[kind == Kind.MARK]
-        self._declare(marks[marks["id"] == Mark.RANGE])
-        accesses = part["a"][kind == Kind.OBS]
+        marks = part[are(kind, Kind.MARK)]
+        self._declare(marks[are(marks["id"], Mark.RANGE)])
+        accesses = part["a"][are(kind, Kind.OBS)]
         self.pages.update(np.unique(accesses >> np.uint64(PAGE_SHIFT)).tolist())
-        for said in part["size"][kind == Kind.ARMED].tolist():
+        for said in part["size"][are(kind, Kind.ARMED)].tolist():
             self.stack_log2 = said or STACK_LOG2
-        self.mismatches += int(np.count_nonzero(kind == Kind.AUDIT_MISMATCH))
+        self.mismatches += int(np.count_nonzero(are(kind, Kind.AUDIT_MISMATCH)))
         self.own |= lock_tally.readers_own(part)
         self._count(part, kind)
 
     def _count(self, part: Events, kind: npt.NDArray[np.uint16]) -> None:
-        stores = np.flatnonzero(kind == Kind.PTE_WRITE)
+        stores = np.flatnonzero(are(kind, Kind.PTE_WRITE))
         stores = stores[part["d"][stores] >> _SIGN == 0]
         self.writers.update(_counted(part["pc"][stores]))
-        for op, count in _counted(part["id"][kind == Kind.FLUSH]).items():
+        for op, count in _counted(part["id"][are(kind, Kind.FLUSH)]).items():
             self.flushes[_FLUSHES.get(op, str(op))] += count
-        loads = part[kind == Kind.ROOT_LOAD]
-        flushing = (loads["id"] == RootReg.CR3) & (loads["a"] >> _SIGN == 0)
+        loads = part[are(kind, Kind.ROOT_LOAD)]
+        flushing = are(loads["id"], RootReg.CR3) & (loads["a"] >> _SIGN == 0)
         self.flushes.update({"cr3_load": int(np.count_nonzero(flushing))})
 
     def _declare(self, marks: Events) -> None:

@@ -27,6 +27,7 @@ from shootdown.model.known import Known
 from shootdown.model.pagetables import PAGE_SHIFT
 from shootdown.model.pins import gup
 from shootdown.model.running import Running
+from shootdown.trace.columns import are
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
@@ -87,7 +88,7 @@ def held(holds: dict[int, list[Hold]], first: int, frames: int, before: int, at:
 def read(events: Events, known: Known) -> Pinned:
     """All holds; ``events``: in the order of ``seq``, of ``KINDS`` at least."""
     found = Pinned()
-    place = events[events["kind"] == Kind.STRUCT_PAGES]
+    place = events[are(events["kind"], Kind.STRUCT_PAGES)]
     if not len(place) or not place["b"][0]:
         return found
     base, stride = int(place["a"][0]), int(place["b"][0])
@@ -167,7 +168,7 @@ def _until_return(gets: list[Hold], events: Events) -> None:
     by_task: dict[int, list[Hold]] = {}
     for hold in gets:
         by_task.setdefault(hold.pin.task, []).append(hold)
-    returns = events[events["kind"] == Kind.RET_USER]
+    returns = events[are(events["kind"], Kind.RET_USER)]
     tasks = Running(events).of(returns)
     for task, mine in by_task.items():
         seqs = returns["seq"][tasks == task]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.model.running import Running
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Flag, Kind, Watch
 from shootdown.trace.types import Events
 
@@ -80,7 +80,7 @@ class Ptl:
     def stored_without(self, events: Events) -> frozenset[int]:
         """Numbers of stores to user tables by CPUs that did not hold the table's own lock."""
         user = events["d"] >> np.uint64(63) == 0
-        stores = events[(events["kind"] == Kind.PTE_WRITE) & user]
+        stores = events[are(events["kind"], Kind.PTE_WRITE) & user]
         tables = stores["a"] - stores["a"] % np.uint64(PAGE_SIZE)
         covered = self.held(tables, stores["cpu"], stores["seq"])
         return frozenset(stores["seq"][~covered].tolist())
@@ -137,7 +137,7 @@ def read(events: Events) -> Ptl:
     mine = events[kinds & any_of(events["id"], WORDS)]
     # A plain store may say that it found what it left, when it overtook the telling of another's.
     plain = (mine["flags"] & Flag.ATOMIC) == 0
-    changes = mine[(mine["kind"] == Kind.WATCH) & (plain | (mine["b"] != mine["c"]))]
+    changes = mine[are(mine["kind"], Kind.WATCH) & (plain | (mine["b"] != mine["c"]))]
     order = np.lexsort((changes["seq"], changes["cpu"], changes["a"]))
     rows = changes[order]
     takes = rows["c"] != 0
@@ -179,7 +179,7 @@ def _fill(
     rest["release"] = rows["seq"][lone]
     for part, which in ((first, takes), (rest, lone)):
         part["lock"], part["cpu"] = rows["d"][which], rows["cpu"][which]
-        part["own"] = rows["id"][which] == Watch.PTL
+        part["own"] = are(rows["id"][which], Watch.PTL)
 
 
 def _unlinked(events: Events, holds: Holds) -> int:
@@ -213,7 +213,7 @@ def _held_before(events: Events, mine: Events, lone: Events) -> npt.NDArray[np.b
     release is told before that value: as soon as a table is linked, another vCPU may fault through
     it, while the plugin is still about to look at its lock.
     """
-    inits = mine[mine["kind"] == Kind.WATCH_INIT]
+    inits = mine[are(mine["kind"], Kind.WATCH_INIT)]
     found: npt.NDArray[np.bool_] = np.isin(lone["a"], inits["a"][inits["c"] != 0])
     gone = events[any_of(events["kind"], (Kind.TABLE_UNLINK, Kind.ROOT_FORGET))]
     for at in np.flatnonzero(~found).tolist():

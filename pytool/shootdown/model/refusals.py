@@ -22,6 +22,7 @@ from shootdown.model.locks import WRITER
 from shootdown.model.mmap_writers import holders
 from shootdown.model.running import Running
 from shootdown.model.vmas import Step
+from shootdown.trace.columns import are
 from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
 
@@ -56,7 +57,7 @@ def refusals(history: History) -> list[Refusal]:
     """
     events = history.events
     switches = _switches(events)
-    returns = events[events["kind"] == Kind.RET_USER]
+    returns = events[are(events["kind"], Kind.RET_USER)]
     by_task: dict[int, list[int]] = {}
     for seq, task in zip(
         returns["seq"].tolist(), holders(Running(events), returns).tolist(), strict=True
@@ -81,7 +82,7 @@ def refusals(history: History) -> list[Refusal]:
 
 
 def _switches(events: Events) -> dict[int, list[_Switch]]:
-    rows = events[(events["kind"] == Kind.PROBE) & (events["id"] == Probe.TASK_SWITCH)]
+    rows = events[are(events["kind"], Kind.PROBE) & are(events["id"], Probe.TASK_SWITCH)]
     found: dict[int, list[_Switch]] = {}
     for seq, task, pid, mm in rows[["seq", "a", "b", "d"]].tolist():
         found.setdefault(task, []).append(_Switch(seq, pid, mm))
@@ -117,7 +118,7 @@ class _Sweep:
             self._moment(mm, self._mapped.get(mm, {}), doings[-1][0])
 
     def _locks(self, events: Events) -> Iterator[tuple[int, Callable[[int], None]]]:
-        stored = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.MMAP_LOCK)
+        stored = are(events["kind"], Kind.WATCH) & are(events["id"], Watch.MMAP_LOCK)
         mine = events[stored]
         mine = mine[(mine["b"] ^ mine["c"]) & np.uint64(WRITER) != 0]
         rows = zip(

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shootdown.trace.columns import are
 from shootdown.trace.schema import Kind, Probe
 from shootdown.trace.types import Events
 
@@ -16,7 +17,7 @@ class Running:
 
     def __init__(self, events: Events) -> None:
         """``events``: those of kind PROBE, in the order of ``seq``, with or without others."""
-        probes = (events["kind"] == Kind.PROBE) & (events["id"] == Probe.TASK_SWITCH)
+        probes = are(events["kind"], Kind.PROBE) & are(events["id"], Probe.TASK_SWITCH)
         switches = events[probes]
         self._by_cpu: Final = {
             int(cpu): switches[switches["cpu"] == cpu] for cpu in np.unique(switches["cpu"])

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from shootdown.model.callstack import CallStacks, Stack
 from shootdown.model.stream import Event, Window
-from shootdown.trace.columns import any_of, distinct
+from shootdown.trace.columns import any_of, are, distinct
 from shootdown.trace.schema import Kind, Probe
 
 _KINDS = (Kind.ENTER, Kind.EXIT, Kind.RET_USER)
@@ -57,15 +57,17 @@ class ThinStacks(CallStacks):
 
 def _entered(window: Window) -> set[int]:
     """Functions that are entered in the piece."""
-    parts = window.columns.values()
-    return set[int]().union(*(distinct(part["id"][part["kind"] == Kind.ENTER]) for part in parts))
+    found = set[int]()
+    for part in window.columns.values():
+        found |= distinct(part["id"][are(part["kind"], Kind.ENTER)])
+    return found
 
 
 def _rows(window: Window) -> list[tuple[int, ...]]:
     """Everything in the piece that concerns stacks, the latest first."""
     rows: list[tuple[int, ...]] = []
     for part in window.parts.values():
-        switches = (part["kind"] == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
+        switches = are(part["kind"], Kind.PROBE_MORE) & are(part["id"], Probe.TASK_SWITCH)
         chosen = part[any_of(part["kind"], _KINDS) | switches]
         rows += chosen[_COLUMNS].tolist()
     return sorted(rows, reverse=True)

@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import Columns, Fields, any_of, counted, records
+from shootdown.trace.columns import Columns, Fields, any_of, are, counted, joined, records
 from shootdown.trace.parts import Parts, split
 from shootdown.trace.schema import DTYPE, Flag, Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -148,7 +148,7 @@ class Selection:
             prevs.append(_previous(part["seq"], at, window.before.get(cpu, 0)))
         if not rows:
             return iter(())
-        return _merged(np.concatenate(rows), np.concatenate(prevs), heeds)
+        return _merged(joined(rows), np.concatenate(prevs), heeds)
 
     def _wanted(self, cpu: int, part: Fields) -> Mask:
         kind = part["kind"]
@@ -158,7 +158,7 @@ class Selection:
             wanted[at[part[field][at] >> _SIGN == 1]] = False
         at = np.flatnonzero(any_of(kind, _WATCHES))
         wanted[at[~self._words[part["id"][at]]]] = False
-        at = np.flatnonzero(kind == Kind.OBS)
+        at = np.flatnonzero(are(kind, Kind.OBS))
         wanted[at[part["flags"][at] & Flag.LAST != 0]] = False
         return self._thin(cpu, part, wanted) if self._thin else wanted
 
@@ -196,8 +196,8 @@ def _stretches(
 ) -> Iterator[Sequence[Event]]:
     """What ``_heeded`` gives, as much at a time as can be told in advance."""
     kind = events["kind"]
-    access = kind == Kind.OBS
-    asides = access | ((kind == Kind.PROBE) & (events["id"] == Probe.FAULT))
+    access = are(kind, Kind.OBS)
+    asides = access | (are(kind, Kind.PROBE) & are(events["id"], Probe.FAULT))
     at, others = np.flatnonzero(asides), np.flatnonzero(~asides)
     made = [*_made(records(events, others), prev[others])]
     heeded: list[Event] = []
@@ -282,6 +282,6 @@ class Sequel:
 
 
 def _says_lazy(events: Fields) -> Mask:
-    mask: Mask = (events["kind"] == Kind.WATCH) & (events["id"] == Watch.IS_LAZY)
+    mask: Mask = are(events["kind"], Kind.WATCH) & are(events["id"], Watch.IS_LAZY)
     mask &= events["c"] != 0
     return mask

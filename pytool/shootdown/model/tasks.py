@@ -15,7 +15,7 @@ import numpy as np
 
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, are
 from shootdown.trace.schema import Kind, Mark, Probe, Watch
 
 SWITCHING: Final = 1
@@ -102,9 +102,9 @@ class Tasks:
         """Count the calls and returns of a piece of the trace."""
         for part in parts:
             kind = part["kind"]
-            probes = part["id"][kind == Kind.PROBE]
-            self.calls += int(np.count_nonzero(probes == Probe.SYSCALL))
-            self.returns += int(np.count_nonzero(kind == Kind.RET_USER))
+            probes = part["id"][are(kind, Kind.PROBE)]
+            self.calls += int(np.count_nonzero(are(probes, Probe.SYSCALL)))
+            self.returns += int(np.count_nonzero(are(kind, Kind.RET_USER)))
 
     def probe(self, event: Event, root: int) -> None:
         """A probe was hit while ``root`` was the CPU's user root table."""

@@ -22,7 +22,7 @@ from shootdown.model.thin_calm import Calm, Tasks
 from shootdown.model.thin_returns import Returns
 from shootdown.model.thin_vmas import VmaWords
 from shootdown.model.thin_words import quiet_words
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, are
 from shootdown.trace.schema import Kind
 
 _NUMBERS: Final = 1 << 16
@@ -63,7 +63,7 @@ class Thin:
 
     def __call__(self, cpu: int, part: Fields, wanted: Mask) -> Mask:
         """What is left of one vCPU's chosen events."""
-        calls = (part["kind"] == Kind.ENTER) | (part["kind"] == Kind.EXIT)
+        calls = are(part["kind"], Kind.ENTER) | are(part["kind"], Kind.EXIT)
         loud = calls & self._functions[part["id"]]
         useless = needless_barriers(part) | quiet_words(part, self._asks[cpu], loud)
         useless |= self._vmas.quiet(part, self._calm[cpu].mask)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from shootdown.model.stream import Mask
 from shootdown.model.tlb_arm64 import BOTH, NON_SHAREABLE, STORES
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, are
 from shootdown.trace.schema import BarrierOp, Kind
 
 _At = npt.NDArray[np.intp]
@@ -28,11 +28,11 @@ def needless_barriers(part: Fields) -> Mask:
     A run also ends where the piece of the trace does; that keeps more of them.
     """
     kind = part["kind"]
-    needless: Mask = kind == Kind.BARRIER
+    needless: Mask = are(kind, Kind.BARRIER)
     at = np.flatnonzero(needless)
-    at = at[(part["id"][at] == BarrierOp.DSB) & (part["a"][at] & _TYPES >= STORES)]
+    at = at[are(part["id"][at], BarrierOp.DSB) & (part["a"][at] & _TYPES >= STORES)]
     types = part["a"][at] & _TYPES
-    run = np.searchsorted(np.flatnonzero(kind == Kind.FLUSH), at)
+    run = np.searchsorted(np.flatnonzero(are(kind, Kind.FLUSH)), at)
     wide = part["a"][at] >> _DOMAIN & _TYPES != NON_SHAREABLE
     both = types == BOTH
     needless[at[_last(run)]] = False

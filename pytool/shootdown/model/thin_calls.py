@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
-from shootdown.trace.columns import Fields
+from shootdown.trace.columns import Fields, are
 from shootdown.trace.schema import Kind, Probe
 
 _ROUNDS: Final = 32
@@ -24,7 +24,7 @@ def asks(part: Fields) -> Mask:
     ``Machine._supersede`` asks, and comes from stores whose old entry was valid. Others that ask,
     such as rules that report something else, get an answer of their own (``stacks.ThinStacks``).
     """
-    mask: Mask = (part["kind"] == Kind.PTE_WRITE) & (part["b"] != 0)
+    mask: Mask = are(part["kind"], Kind.PTE_WRITE) & (part["b"] != 0)
     return mask
 
 
@@ -54,9 +54,9 @@ def quiet_calls(part: Fields, wanted: Mask, shift: np.uint64, loud: Mask) -> Mas
     (THREAD_ALIGN, include/linux/thread_info.h).
     """
     kinds = part["kind"]
-    calls = (kinds == Kind.ENTER) | (kinds == Kind.EXIT)
-    switches = (kinds == Kind.PROBE_MORE) & (part["id"] == Probe.TASK_SWITCH)
-    at = np.flatnonzero(wanted & (calls | switches | (kinds == Kind.RET_USER) | asks(part)))
+    calls = are(kinds, Kind.ENTER) | are(kinds, Kind.EXIT)
+    switches = are(kinds, Kind.PROBE_MORE) & are(part["id"], Probe.TASK_SWITCH)
+    at = np.flatnonzero(wanted & (calls | switches | are(kinds, Kind.RET_USER) | asks(part)))
     kind, function, sp = kinds[at], part["id"][at], part["a"][at]
     stays = loud[at]
     for _ in range(_ROUNDS):
@@ -74,7 +74,7 @@ def _without_quiet(
     kind: _Short, function: _Short, sp: _Words, shift: np.uint64, stays: Mask
 ) -> Mask:
     keep = np.ones(len(kind), np.bool_)
-    pair = (kind[:-1] == Kind.ENTER) & (kind[1:] == Kind.EXIT) & ~(stays[:-1] | stays[1:])
+    pair = are(kind[:-1], Kind.ENTER) & are(kind[1:], Kind.EXIT) & ~(stays[:-1] | stays[1:])
     pair &= (function[:-1] == function[1:]) & (sp[:-1] == sp[1:])
     first = np.flatnonzero(pair)
     quiet = first[_ended_behind(kind, sp, shift, first) | _ends_nothing(kind, sp, shift, first)]
@@ -87,22 +87,22 @@ def _ended_behind(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mas
     behind = np.minimum(first + 2, len(kind) - 1)
     there = first + 2 < len(kind)
     same = (sp[first] ^ sp[behind]) >> shift == 0
-    ends = (kind[behind] == Kind.EXIT) & (sp[behind] > sp[first])
-    ends |= (kind[behind] == Kind.ENTER) & (sp[behind] >= sp[first])
-    found: Mask = there & ((same & ends) | (kind[behind] == Kind.RET_USER))
+    ends = are(kind[behind], Kind.EXIT) & (sp[behind] > sp[first])
+    ends |= are(kind[behind], Kind.ENTER) & (sp[behind] >= sp[first])
+    found: Mask = there & ((same & ends) | are(kind[behind], Kind.RET_USER))
     return found
 
 
 def _ends_nothing(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mask:
     """Whether nothing is left for the pairs' ENTER (at ``first``) to end."""
     last = first - 1
-    stores = np.flatnonzero(kind[last] == Kind.PTE_WRITE)
+    stores = np.flatnonzero(are(kind[last], Kind.PTE_WRITE))
     if len(stores):
         others = np.flatnonzero(kind != Kind.PTE_WRITE)
         place = np.searchsorted(others, first[stores]) - 1
         last[stores] = np.where(place >= 0, others[place], -1)
     there = last >= 0
-    above = (kind[last] == Kind.ENTER) | (kind[last] == Kind.EXIT)
+    above = are(kind[last], Kind.ENTER) | are(kind[last], Kind.EXIT)
     above &= (sp[last] > sp[first]) & ((sp[first] ^ sp[last]) >> shift == 0)
-    found: Mask = there & (above | (kind[last] == Kind.RET_USER))
+    found: Mask = there & (above | are(kind[last], Kind.RET_USER))
     return found

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from shootdown.model.stream import Mask
 from shootdown.model.vma_map import DEATHS
-from shootdown.trace.columns import Fields, any_of, counted, spread
+from shootdown.trace.columns import Fields, any_of, are, counted, spread
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 
@@ -50,7 +50,7 @@ class Tasks:
         for cpu in {*parts, *self._now}:
             seqs, tasks = [0], [self._now.get(cpu, 0)]
             if part := parts.get(cpu):
-                mine = (part["kind"] == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)
+                mine = are(part["kind"], Kind.PROBE) & are(part["id"], Probe.TASK_SWITCH)
                 seqs += part["seq"][mine].tolist()
                 tasks += part["a"][mine].tolist()
             self._now[cpu] = tasks[-1]
@@ -63,8 +63,9 @@ class Calm:
     def __init__(self, part: Fields, asks: Mask) -> None:
         """``asks``: stores that may take an entry away."""
         kind = part["kind"]
-        starts = kind == Kind.RET_USER
-        ends = asks | ((kind == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)) | _downgrades(part)
+        starts = are(kind, Kind.RET_USER)
+        switches = are(kind, Kind.PROBE) & are(part["id"], Probe.TASK_SWITCH)
+        ends = asks | switches | _downgrades(part)
         turns = np.flatnonzero(starts | ends)
         self._region: Final = counted(starts)
         self.mask: Mask = spread(turns, ~ends[turns], False, len(part))
@@ -118,12 +119,12 @@ class Calm:
         release would have to be told from another reader's. The gathers whose nesting in the hold a
         change ends are themselves finished while calm: those must be left out, too.
         """
-        found: Mask = (part["kind"] == Kind.WATCH) & (part["id"] == Watch.MMAP_LOCK) & self.mask
+        found: Mask = are(part["kind"], Kind.WATCH) & are(part["id"], Watch.MMAP_LOCK) & self.mask
         return found
 
 
 def _downgrades(part: Fields) -> Mask:
-    found: Mask = (part["kind"] == Kind.WATCH) & (part["id"] == Watch.MMAP_LOCK)
+    found: Mask = are(part["kind"], Kind.WATCH) & are(part["id"], Watch.MMAP_LOCK)
     at = np.flatnonzero(found)
     before, after = part["b"][at], part["c"][at]
     found[at] = (after - before == _DOWNGRADE) & (before & _WRITER != 0)
@@ -133,10 +134,10 @@ def _downgrades(part: Fields) -> Mask:
 def _steps_of_gathers(part: Fields, among: Mask) -> tuple[_At, _At]:
     """Where gathers begin, and where calls that finish one begin and end; and which it is."""
     number = part["id"]
-    at = np.flatnonzero((number == Function.tlb_gather_mmu) | (number == Function.tlb_finish_mmu))
+    at = np.flatnonzero(are(number, Function.tlb_gather_mmu) | are(number, Function.tlb_finish_mmu))
     at = at[among[at]]
-    enters, leaves = part["kind"][at] == Kind.ENTER, part["kind"][at] == Kind.EXIT
-    finish = number[at] == Function.tlb_finish_mmu
+    enters, leaves = are(part["kind"][at], Kind.ENTER), are(part["kind"][at], Kind.EXIT)
+    finish = are(number[at], Function.tlb_finish_mmu)
     step = np.full(len(at), -1)
     step[enters & ~finish] = _BEGIN
     step[enters & finish] = _FINISH

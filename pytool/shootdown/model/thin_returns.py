@@ -11,7 +11,7 @@ from shootdown.arch.base import Arch
 from shootdown.model import syscalls
 from shootdown.model.stream import Mask, Window
 from shootdown.model.tasks import SWITCHING
-from shootdown.trace.columns import Fields, counted, spread
+from shootdown.trace.columns import Fields, are, counted, spread
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _WORDS: Final = (Watch.IS_LAZY, Watch.LOADED_MM)
@@ -62,13 +62,13 @@ class Returns:
         """
         cpu = int(part["cpu"][0]) if len(part) else 0
         kind, number = part["kind"], part["id"]
-        returns = kind == Kind.RET_USER
-        opens = (kind == Kind.PROBE) & (number == Probe.SYSCALL)
-        more = (kind == Kind.PROBE_MORE) & (number == Probe.SYSCALL)
-        barriers = kind == Kind.BARRIER
-        little = (kind == Kind.PROBE) & (number == Probe.FAULT)
-        little |= (kind == Kind.OBS) | (kind == Kind.FLUSH)
-        little |= (kind == Kind.PTE_WRITE) & (part["b"] == 0)
+        returns = are(kind, Kind.RET_USER)
+        opens = are(kind, Kind.PROBE) & are(number, Probe.SYSCALL)
+        more = are(kind, Kind.PROBE_MORE) & are(number, Probe.SYSCALL)
+        barriers = are(kind, Kind.BARRIER)
+        little = are(kind, Kind.PROBE) & are(number, Probe.FAULT)
+        little |= are(kind, Kind.OBS) | are(kind, Kind.FLUSH)
+        little |= are(kind, Kind.PTE_WRITE) & (part["b"] == 0)
         quiet = np.zeros(len(part), np.bool_)
 
         at = np.flatnonzero(wanted & ~barriers & ~little)
@@ -91,7 +91,7 @@ class Returns:
         lazy, switching = self._states.get(cpu, _State())
         words = _words(part)
         words = words[part["d"][words] == cpu]
-        value, is_lazy = part["c"][words], part["id"][words] == Watch.IS_LAZY
+        value, is_lazy = part["c"][words], are(part["id"][words], Watch.IS_LAZY)
         lazies = spread(words[is_lazy], value[is_lazy] != 0, lazy, len(part))
         switches = spread(words[~is_lazy], value[~is_lazy] == SWITCHING, switching, len(part))
         if len(part) and cpu not in self._told:
@@ -103,7 +103,7 @@ class Returns:
 def _words(part: Fields) -> npt.NDArray[np.intp]:
     """Where the part tells of such a word."""
     kind = part["kind"]
-    at = np.flatnonzero((kind == Kind.WATCH) | (kind == Kind.WATCH_INIT))
+    at = np.flatnonzero(are(kind, Kind.WATCH) | are(kind, Kind.WATCH_INIT))
     word = part["id"][at]
     found: npt.NDArray[np.intp] = at[(word == _WORDS[0]) | (word == _WORDS[1])]
     return found

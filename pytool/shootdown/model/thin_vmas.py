@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown.model.stream import Mask
-from shootdown.trace.columns import Fields, any_of
+from shootdown.trace.columns import Fields, any_of, are
 from shootdown.trace.schema import Kind, Watch
 
 _Numbers = npt.NDArray[np.uint64]
@@ -44,17 +44,17 @@ class VmaWords:
         first value (WATCH_INIT) begins a VMA and so stays; nor does it put a VMA into the tree, and
         so it does not stand for a lock. ``vm_page_prot`` is followed by nobody.
         """
-        found: Mask = (part["id"] == Watch.VMA_PAGE_PROT) & _watches(part)
+        found: Mask = are(part["id"], Watch.VMA_PAGE_PROT) & _watches(part)
         at = _stores(part)
         word, vma = part["id"][at], part["d"][at]
         order = np.lexsort((word, vma))
         at, word, vma = at[order], word[order], vma[order]
         this, behind = at[:-1], at[1:]
         same = (word[1:] == word[:-1]) & (vma[1:] == vma[:-1]) & (word[:-1] != Watch.VMA_REFCNT)
-        same &= part["kind"][this] == Kind.WATCH
+        same &= are(part["kind"][this], Kind.WATCH)
         same &= calm[this] & _none_between(self._asked, part, this, behind)
-        lock = word[:-1] == Watch.VMA_LOCK_SEQ
-        stands = calm[behind] & (part["kind"][behind] == Kind.WATCH)
+        lock = are(word[:-1], Watch.VMA_LOCK_SEQ)
+        stands = calm[behind] & are(part["kind"][behind], Kind.WATCH)
         same &= ~lock | (stands & _none_between(self._placed, part, this, behind))
         found[this[same]] = True
         return found

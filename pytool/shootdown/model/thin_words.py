@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.model.stream import Mask
-from shootdown.trace.columns import Fields, counted
+from shootdown.trace.columns import Fields, are, counted
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _WRITER: Final = 1
@@ -25,10 +25,10 @@ def quiet_words(part: Fields, asks: Mask, loud: Mask) -> Mask:
     ``asks``: stores that may take entries away; ``loud``: functions that listeners hear of.
     """
     words = part["id"]
-    changes = part["kind"] == Kind.WATCH
+    changes = are(part["kind"], Kind.WATCH)
     found = quiet_table_locks(part, changes, asks)
-    found |= quiet_readers(part, changes & (words == Watch.MMAP_LOCK), loud)
-    counts = np.flatnonzero(changes & (words == Watch.VMA_REFCNT))
+    found |= quiet_readers(part, changes & are(words, Watch.MMAP_LOCK), loud)
+    counts = np.flatnonzero(changes & are(words, Watch.VMA_REFCNT))
     found[counts] |= (part["b"][counts] & _COUNT != 0) | (part["c"][counts] & _COUNT == 0)
     return found
 
@@ -39,7 +39,7 @@ def quiet_table_locks(part: Fields, changes: Mask, asks: Mask) -> Mask:
     Proof: an acquisition or release says something about entries that the same vCPU took away
     since its last acquisition or release of any such lock, and about nothing else.
     """
-    mine = changes & ((part["id"] == Watch.PTL) | (part["id"] == Watch.MM_PAGE_TABLE_LOCK))
+    mine = changes & (are(part["id"], Watch.PTL) | are(part["id"], Watch.MM_PAGE_TABLE_LOCK))
     at = np.flatnonzero(mine)
     before = np.searchsorted(np.flatnonzero(asks), at, "right")
     found = np.zeros(len(part), np.bool_)
@@ -58,7 +58,7 @@ def quiet_readers(part: Fields, mine: Mask, loud: Mask) -> Mask:
     at = np.flatnonzero(mine)
     at = at[np.argsort(part["d"][at], kind="stable")]
     writer = (part["b"][at] ^ part["c"][at]) & np.uint64(_WRITER) != 0
-    switches = (part["kind"] == Kind.PROBE) & (part["id"] == Probe.TASK_SWITCH)
+    switches = are(part["kind"], Kind.PROBE) & are(part["id"], Probe.TASK_SWITCH)
     noise = counted(switches | loud)[at]
     lock = part["d"][at]
     quiet = (lock[1:] == lock[:-1]) & (noise[1:] == noise[:-1]) & ~writer[1:] & ~writer[:-1]

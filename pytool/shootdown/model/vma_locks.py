@@ -21,7 +21,7 @@ import numpy as np
 from shootdown.model import locks
 from shootdown.model.chain import Step, chain
 from shootdown.model.locks import Move
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
 
@@ -90,7 +90,7 @@ def _held(count: int) -> int:
 def _counts(events: Events) -> tuple[list[Change], int]:
     """The changes of ``vm_refcnt``, and the breaks in them."""
     kinds = any_of(events["kind"], (Kind.WATCH, Kind.WATCH_INIT))
-    mine = events[kinds & (events["id"] == Watch.VMA_REFCNT)]
+    mine = events[kinds & are(events["id"], Watch.VMA_REFCNT)]
     mine = mine[np.lexsort((mine["seq"], mine["a"]))]
     found: list[Change] = []
     breaks = 0
@@ -116,7 +116,7 @@ def _count(step: Step) -> Change:
 
 def _stores(events: Events) -> Iterator[Change]:
     """The changes of the words that only a writer stores to."""
-    stored = (events["kind"] == Kind.WATCH) & any_of(events["id"], list(_STORED))
+    stored = are(events["kind"], Kind.WATCH) & any_of(events["id"], list(_STORED))
     names = ("seq", "icount", "pc", "cpu", "id", "d", "b", "c")
     columns = (events[stored][name].tolist() for name in names)
     for seq, icount, pc, cpu, watch, base, old, new in zip(*columns, strict=True):

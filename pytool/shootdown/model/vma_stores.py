@@ -26,7 +26,7 @@ from shootdown.model.stream import Mask
 from shootdown.model.vma_locks import COUNT, SEQUENCE
 from shootdown.model.vma_map import DEATHS
 from shootdown.model.vmas import FIELDS
-from shootdown.trace.columns import Columns, any_of
+from shootdown.trace.columns import Columns, any_of, are
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Flag, Kind, Watch
 from shootdown.trace.types import Events
@@ -86,14 +86,14 @@ def stores(events: Events) -> Stores:
     watch = any_of(kind, (Kind.WATCH, Kind.WATCH_INIT))
     words = frozenset(np.unique(function[watch]).tolist())
     kept = watch & any_of(function, (*_OF_VMAS, *_OF_MMS))
-    kept |= (kind == Kind.EXIT) & any_of(function, _BIRTHS)
-    kept |= (kind == Kind.ENTER) & any_of(function, DEATHS)
+    kept |= are(kind, Kind.EXIT) & any_of(function, _BIRTHS)
+    kept |= are(kind, Kind.ENTER) & any_of(function, DEATHS)
     rows = events[kept]
     lives = _Lives(Columns(rows), words)
     mine = np.sort(np.concatenate([lives.judged, _trees(rows)]))
-    tree = rows["id"][mine] == Watch.MM_TREE
+    tree = are(rows["id"][mine], Watch.MM_TREE)
     mm = np.where(tree, rows["d"][mine], lives.mm[mine])
-    flags = rows["id"][mine] == Watch.VMA_FLAGS
+    flags = are(rows["id"][mine], Watch.VMA_FLAGS)
     flags &= rows["flags"][mine] & Flag.ATOMIC != 0
     held = Writers(events).held(mm, holders(Running(events), rows[mine]), rows["seq"][mine])
     return Stores(
@@ -108,7 +108,7 @@ def stores(events: Events) -> Stores:
 
 
 def _trees(rows: Events) -> At:
-    found = (rows["kind"] == Kind.WATCH) & (rows["id"] == Watch.MM_TREE)
+    found = are(rows["kind"], Kind.WATCH) & are(rows["id"], Watch.MM_TREE)
     return np.flatnonzero(found)
 
 
@@ -118,11 +118,12 @@ class _Lives:
     def __init__(self, rows: Columns, words: frozenset[int]) -> None:
         """``words``: those that the trace has."""
         kind, id, value = rows["kind"], rows["id"], rows["c"]
-        birth, death = kind == Kind.EXIT, kind == Kind.ENTER
+        birth, death = are(kind, Kind.EXIT), are(kind, Kind.ENTER)
         vma = np.where(birth | death, rows["b"], rows["d"])
         about = np.flatnonzero(birth | death | any_of(id, _OF_VMAS))
         order = about[np.argsort(vma[about], kind="stable")]
-        birth, death, vma, id, kind = (x[order] for x in (birth, death, vma, id, kind))
+        birth, death, vma = birth[order], death[order], vma[order]
+        id, kind = id[order], kind[order]
         begins = birth | (np.diff(vma, prepend=vma[:1] + np.uint64(1)) != 0)
         first = self._first = firsts(begins)
         alive = latest_before(death, first) < 0
@@ -133,13 +134,13 @@ class _Lives:
         at = latest_before(told & sets, first)
         from_birth = not words & {Watch.VMA_REFCNT, Watch.VMA_LOCK_SEQ}
         here = np.where(at >= 0, inside[at], birth[first] & from_birth)
-        judged = told & here & (kind == Kind.WATCH) & any_of(id, JUDGED[:-1])
+        judged = told & here & are(kind, Kind.WATCH) & any_of(id, JUDGED[:-1])
         self.judged: Final[At] = order[judged]
         """The stores to VMAs in a tree."""
         length = len(rows)
-        self.mm: Final = self._before(told & (id == Watch.VMA_MM), value, order, length)[0]
-        self.start: Final = self._before(told & (id == Watch.VMA_START), value, order, length)[0]
-        self._lock = self._before(told & (id == Watch.VMA_LOCK_SEQ), value, order, length)
+        self.mm: Final = self._before(told & are(id, Watch.VMA_MM), value, order, length)[0]
+        self.start: Final = self._before(told & are(id, Watch.VMA_START), value, order, length)[0]
+        self._lock = self._before(told & are(id, Watch.VMA_LOCK_SEQ), value, order, length)
 
     def _before(self, which: Mask, value: _Words, order: At, length: int) -> tuple[_Words, Mask]:
         """For each place the value of the last such record of that VMA, and if there is one."""
@@ -152,7 +153,7 @@ class _Lives:
     def locked(self, rows: Events, mine: At) -> npt.NDArray[np.int8]:
         """Whether the VMA of each place was locked to write; -1 where that is not known."""
         value, known = self._lock
-        sequences = np.flatnonzero(rows["id"] == Watch.MM_LOCK_SEQ)
+        sequences = np.flatnonzero(are(rows["id"], Watch.MM_LOCK_SEQ))
         mms, number = np.unique(rows["d"][sequences], return_inverse=True)
         keys = number.astype(np.int64) * len(rows) + sequences
         order = np.argsort(keys)
@@ -173,13 +174,13 @@ def _counts(id: npt.NDArray[Any], old: _Words, new: _Words) -> tuple[Mask, Mask]
 
     A reader's change that is numbered late is from no 0, and so puts nothing back.
     """
-    counts = id == Watch.VMA_REFCNT
+    counts = are(id, Watch.VMA_REFCNT)
     out = new & COUNT == 0
     return counts & (out | (old & COUNT == 0)), ~out
 
 
 def _marks(id: npt.NDArray[Any], kind: npt.NDArray[Any], new: _Words) -> tuple[Mask, Mask]:
     """The same of the words that kernels without such a count have."""
-    locks = id == Watch.VMA_LOCK_SEQ
-    sets = (locks | (id == Watch.VMA_DETACHED)) & (kind == Kind.WATCH)
+    locks = are(id, Watch.VMA_LOCK_SEQ)
+    sets = (locks | are(id, Watch.VMA_DETACHED)) & are(kind, Kind.WATCH)
     return sets, locks | (new == 0)

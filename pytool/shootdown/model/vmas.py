@@ -24,7 +24,7 @@ import numpy.typing as npt
 from shootdown.model.latest import At, Places, firsts, latest, latest_before
 from shootdown.model.stream import Mask
 from shootdown.model.vma_locks import COUNT
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Watch
 from shootdown.trace.types import Events
@@ -138,14 +138,14 @@ _FIELD_NAMES, _BIRTH_NAMES = _names(FIELDS), _names(_BIRTHS)
 
 def _with_trees(kept: Events) -> Events:
     """All steps, as ``_ROW``; ``kept`` are the records that may be some."""
-    tree = kept["id"] == Watch.MM_TREE
+    tree = are(kept["id"], Watch.MM_TREE)
     tree &= any_of(kept["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     found = np.concatenate([_of_vmas(kept[~tree]), _of_trees(kept[tree])])
     return found[np.argsort(found["seq"], kind="stable")]
 
 
 def _of_trees(kept: Events) -> Events:
-    changes = kept[kept["kind"] == Kind.WATCH]
+    changes = kept[are(kept["kind"], Kind.WATCH)]
     found = _begun(changes)
     found["name"] = _TREE
     for name, field in (("base", "d"), ("mm", "d"), ("old", "b"), ("new", "c")):
@@ -165,8 +165,8 @@ def _of_vmas(kept: Events) -> Events:
     parents = _parents(kept)
     words = any_of(kept["kind"], (Kind.WATCH, Kind.WATCH_INIT))
     base = np.where(words, kept["d"], kept["b"])
-    births = (kept["kind"] == Kind.EXIT) & any_of(kept["id"], _BIRTHS) & (base != 0)
-    deaths = (kept["kind"] == Kind.ENTER) & any_of(kept["id"], _DEATHS)
+    births = are(kept["kind"], Kind.EXIT) & any_of(kept["id"], _BIRTHS) & (base != 0)
+    deaths = are(kept["kind"], Kind.ENTER) & any_of(kept["id"], _DEATHS)
     about = np.flatnonzero(words | births | deaths)
     about = about[np.argsort(base[about], kind="stable")]
     lives = _Lives(kept[about], base[about], births[about], deaths[about])
@@ -187,8 +187,8 @@ def _of_vmas(kept: Events) -> Events:
 
 def _parents(kept: Events) -> npt.NDArray[np.uint64]:
     """For the return of ``vm_area_dup`` the VMA it copied, by its stack pointer; else 0."""
-    copies = (kept["kind"] == Kind.ENTER) & (kept["id"] == Function.vm_area_dup)
-    at = np.flatnonzero(copies | (kept["kind"] == Kind.EXIT))
+    copies = are(kept["kind"], Kind.ENTER) & are(kept["id"], Function.vm_area_dup)
+    at = np.flatnonzero(copies | are(kept["kind"], Kind.EXIT))
     at = at[np.argsort(kept["a"][at], kind="stable")]
     found = np.zeros(len(kept), np.uint64)
     before, this = at[:-1], at[1:]
@@ -217,10 +217,10 @@ class _Lives:
         self.dead: Final[Mask] = unborn | (latest_before(deaths, self._first) >= 0)
         """Before the record. A VMA whose birth was not seen is as good as dead."""
         self._ids: Final = np.where(births | deaths, 0, records["id"])
-        init = (records["kind"] == Kind.WATCH_INIT) & born & ~self.dead
-        change = (records["kind"] == Kind.WATCH) & (unborn | ~self.dead)
+        init = are(records["kind"], Kind.WATCH_INIT) & born & ~self.dead
+        change = are(records["kind"], Kind.WATCH) & (unborn | ~self.dead)
         self._told: Final[Mask] = init | change
-        count, mark = self._ids == Watch.VMA_REFCNT, self._ids == Watch.VMA_DETACHED
+        count, mark = are(self._ids, Watch.VMA_REFCNT), are(self._ids, Watch.VMA_DETACHED)
         value = np.where(count, records["c"] & COUNT != 0, records["c"] == 0)
         told = self._told & (count | mark)
         after, before = (pick(told, self._first) for pick in (latest, latest_before))

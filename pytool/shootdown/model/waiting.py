@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, RootReg
 from shootdown.trace.types import Events
@@ -32,7 +32,7 @@ class Waiting:
             int(cpu): _Cpu(events[events["cpu"] == cpu]) for cpu in np.unique(events["cpu"])
         }
         links = events[any_of(events["kind"], (Kind.TABLE_LINK, Kind.ROOT_LEARN))]
-        roots = np.where(links["kind"] == Kind.ROOT_LEARN, links["b"], links["d"])
+        roots = np.where(are(links["kind"], Kind.ROOT_LEARN), links["b"], links["d"])
         self._links: Final[dict[int, list[tuple[int, int]]]] = {}
         rows = zip(links["seq"].tolist(), links["b"].tolist(), roots.tolist(), strict=True)
         for seq, table, root in rows:
@@ -64,12 +64,12 @@ class Waiting:
 class _Cpu:
     def __init__(self, events: Events) -> None:
         kind, id = events["kind"], events["id"]
-        switches = (kind == Kind.PROBE) & (id == Probe.TASK_SWITCH)
-        returns = kind == Kind.RET_USER
-        handlers = (kind == Kind.ENTER) & any_of(id, _HANDLERS)
-        entries = ((kind == Kind.PROBE) & any_of(id, _ENTRIES)) | (kind == Kind.ENTER)
+        switches = are(kind, Kind.PROBE) & are(id, Probe.TASK_SWITCH)
+        returns = are(kind, Kind.RET_USER)
+        handlers = are(kind, Kind.ENTER) & any_of(id, _HANDLERS)
+        entries = (are(kind, Kind.PROBE) & any_of(id, _ENTRIES)) | are(kind, Kind.ENTER)
         modes = returns | (entries & ~handlers)
-        loads = (kind == Kind.ROOT_LOAD) & any_of(id, _USER_ROOTS)
+        loads = are(kind, Kind.ROOT_LOAD) & any_of(id, _USER_ROOTS)
         seq = events["seq"]
         self.points: Final[_Numbers] = seq[switches | returns | handlers]
         self._modes: Final = seq[modes], kind[modes] != Kind.RET_USER

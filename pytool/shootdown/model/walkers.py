@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shootdown.model import pages
 from shootdown.model.callstack import stack_log2
 from shootdown.model.running import Running
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Use
 from shootdown.trace.types import Events
@@ -61,7 +61,7 @@ def walks(events: Events) -> Walks:
     calls = any_of(events["kind"], (Kind.ENTER, Kind.EXIT))
     mine = events[calls & any_of(events["id"], (Function["gup_fast"], *_HOSTS))]
     mine = mine[np.lexsort((mine["seq"], mine["cpu"]))]
-    begins = (mine["kind"] == Kind.ENTER) & (mine["id"] == Function["gup_fast"])
+    begins = are(mine["kind"], Kind.ENTER) & are(mine["id"], Function["gup_fast"])
     at = np.flatnonzero(begins)
     after = np.minimum(at + 1, max(len(mine) - 1, 0))
     ends = (after > at) & (mine["cpu"][after] == mine["cpu"][at])
@@ -106,7 +106,7 @@ def _last(
 def _ipis(events: Events, found: Frees) -> npt.NDArray[np.uint32]:
     """CPUs that ran the handler between unlinking and freeing."""
     handler = Function["tlb_remove_table_smp_sync"]
-    ran = events[(events["kind"] == Kind.ENTER) & (events["id"] == handler)]
+    ran = events[are(events["kind"], Kind.ENTER) & (events["id"] == handler)]
     ran = ran[np.argsort(ran["seq"], kind="stable")]
     first = np.searchsorted(ran["seq"], found["unlinked"])
     end = np.searchsorted(ran["seq"], found["freed"])
@@ -128,7 +128,7 @@ def _in_callback(
         which = np.flatnonzero(cpu == number)
         at = np.searchsorted(mine["seq"], seq[which]) - 1
         known = at >= 0
-        inside[which[known]] = mine["kind"][at[known]] == Kind.ENTER
+        inside[which[known]] = are(mine["kind"][at[known]], Kind.ENTER)
         inside[which[known]] &= ~_on_users_stack(events, mine[at[known]])
     return inside
 
@@ -137,9 +137,9 @@ def _on_users_stack(events: Events, calls: Events) -> npt.NDArray[np.bool_]:
     """Whether calls, all of one CPU, are on the stack of a running task that has an mm."""
     if not len(calls):
         return np.zeros(0, np.bool_)
-    switches = (events["id"] == Probe.TASK_SWITCH) & (events["cpu"] == calls["cpu"][0])
-    heads = events[switches & (events["kind"] == Kind.PROBE)]
-    more = events[switches & (events["kind"] == Kind.PROBE_MORE)]
+    switches = are(events["id"], Probe.TASK_SWITCH) & (events["cpu"] == calls["cpu"][0])
+    heads = events[switches & are(events["kind"], Kind.PROBE)]
+    more = events[switches & are(events["kind"], Kind.PROBE_MORE)]
     found = np.zeros(len(calls), np.bool_)
     size = np.uint64(1 << stack_log2(events))
     for number, call in enumerate(calls):

@@ -24,7 +24,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.rules.scene import Policy, Scene, survey
-from shootdown.trace.columns import any_of, records, with_columns
+from shootdown.trace.columns import any_of, joined, records, with_columns
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
 
@@ -105,7 +105,7 @@ class Feed:
             for parts in self._pieces()
             for part in parts.values()
         ]
-        events = np.concatenate([NONE, *chosen])
+        events = joined(chosen)
         return records(events, np.argsort(events["seq"], kind="stable"))
 
 

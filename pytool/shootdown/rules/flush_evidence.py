@@ -14,7 +14,7 @@ from shootdown.model.tlb import EVERYWHERE
 from shootdown.model.tlb_arm64 import BOTH, NON_SHAREABLE, STORES
 from shootdown.rules.feed import Feed
 from shootdown.rules.violation import Invalidation, Violation
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import BarrierOp, Flag, FlushOp, Kind, RootReg
 from shootdown.trace.types import Events
 
@@ -67,9 +67,9 @@ def _span(violation: Violation, named: Events) -> _Span:
 
 
 def _wanted(part: Events, spans: Iterable[_Span]) -> Mask:
-    loads = (part["kind"] == Kind.ROOT_LOAD) & (part["id"] == RootReg.CR3)
-    found: Mask = (part["kind"] == Kind.FLUSH) | (loads & (part["a"] >> _KEEPS == 0))
-    found |= (part["kind"] == Kind.BARRIER) & (part["id"] == BarrierOp.DSB)
+    loads = are(part["kind"], Kind.ROOT_LOAD) & are(part["id"], RootReg.CR3)
+    found: Mask = are(part["kind"], Kind.FLUSH) | (loads & (part["a"] >> _KEEPS == 0))
+    found |= are(part["kind"], Kind.BARRIER) & are(part["id"], BarrierOp.DSB)
     within = np.zeros(len(part), np.bool_)
     for span in spans:
         within |= span.holds(part)
@@ -78,7 +78,7 @@ def _wanted(part: Events, spans: Iterable[_Span]) -> Mask:
 
 def _of(violation: Violation, events: Events) -> Came:
     """Those of one finding among the events of its time."""
-    barriers = events[events["kind"] == Kind.BARRIER]
+    barriers = events[are(events["kind"], Kind.BARRIER)]
     flushes = events[events["kind"] != Kind.BARRIER]
     chosen = _chosen(violation, flushes)
     shown = np.sort(chosen[:_SHOWN])
@@ -90,7 +90,7 @@ def _chosen(violation: Violation, flushes: Events) -> _At:
     size = span_of(violation.level or 1)
     start = violation.va & -size
     end = min(start + size, EVERYWHERE - 1)
-    load = flushes["kind"] == Kind.ROOT_LOAD
+    load = are(flushes["kind"], Kind.ROOT_LOAD)
     whole = load | (flushes["b"] == 0)
     covers = ~whole & (flushes["a"] < np.uint64(end)) & (flushes["b"] > np.uint64(start))
     near = any_of(flushes["cpu"], {violation.cpu, *(one.cpu for one in violation.holders)})
@@ -101,7 +101,7 @@ def _chosen(violation: Violation, flushes: Events) -> _At:
 
 
 def _local(flushes: Events) -> Mask:
-    mask: Mask = (flushes["kind"] == Kind.ROOT_LOAD) | (flushes["flags"] & Flag.LOCAL != 0)
+    mask: Mask = are(flushes["kind"], Kind.ROOT_LOAD) | (flushes["flags"] & Flag.LOCAL != 0)
     mask |= any_of(flushes["id"], _LOCAL)
     return mask
 

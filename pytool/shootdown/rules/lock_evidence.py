@@ -11,6 +11,7 @@ from shootdown.model.holders import Holders, Moment, wanted
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.rules.feed import Feed
 from shootdown.rules.violation import Violation
+from shootdown.trace.columns import are
 from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
@@ -31,7 +32,7 @@ def held(
 def _moment(violation: Violation, named: Events) -> Moment:
     """When and where: the first store among the events of a finding, or its last event."""
     mine = named[np.isin(named["seq"], np.array(violation.seq, np.uint64))]
-    stores = mine[mine["kind"] == Kind.PTE_WRITE]
+    stores = mine[are(mine["kind"], Kind.PTE_WRITE)]
     seq = int(stores["seq"][0]) if len(stores) else violation.seq[-1]
     slot = int(stores["a"][0]) if len(stores) else 0
     return Moment(seq, violation.mm, slot & -PAGE_SIZE, violation.va)

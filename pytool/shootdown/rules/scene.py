@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from shootdown.trace.columns import distinct
+from shootdown.trace.columns import are, distinct
 from shootdown.trace.functions import Function
 from shootdown.trace.schema import Kind, Probe, Watch
 from shootdown.trace.types import Events
@@ -57,12 +57,12 @@ class Scene:
 def survey(events: Events, arch: str, policy: Policy) -> Scene:
     """Look at a trace, or at a part of one."""
     kind = np.ascontiguousarray(events["kind"])
-    watched = (kind == Kind.WATCH) | (kind == Kind.WATCH_INIT)
+    watched = are(kind, Kind.WATCH) | are(kind, Kind.WATCH_INIT)
     return Scene(
         arch=arch,
         policy=policy,
         kinds=frozenset(distinct(kind)),
         watches=frozenset(distinct(events["id"][watched])),
-        functions=frozenset(distinct(events["id"][kind == Kind.ENTER])),
-        probes=frozenset(distinct(events["id"][kind == Kind.PROBE])),
+        functions=frozenset(distinct(events["id"][are(kind, Kind.ENTER)])),
+        probes=frozenset(distinct(events["id"][are(kind, Kind.PROBE)])),
     )

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import InconclusiveError, InfraError, UsageError
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, joined, records
 from shootdown.trace.file import CpuFile, Trailer, give_back, open_file
 from shootdown.trace.parts import PIECE, pieces
-from shootdown.trace.schema import DTYPE, Kind
+from shootdown.trace.schema import Kind
 from shootdown.trace.types import Events
 
 _NAME: Final = re.compile(r"cpu(0|[1-9][0-9]*)\.trace")
@@ -144,5 +144,5 @@ def _open(path: Path) -> tuple[CpuFile, ...]:
 
 
 def _merge(parts: list[Events] | tuple[Events, ...]) -> Events:
-    whole = np.concatenate(parts) if parts else np.empty(0, DTYPE)
-    return whole[np.argsort(whole["seq"], kind="stable")]
+    whole = joined(parts)
+    return records(whole, np.argsort(whole["seq"], kind="stable"))
