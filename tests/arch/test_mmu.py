@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shootdown.arch.arm64 import mmu as arm64
 from shootdown.arch.arm64.mmu import Arm64Mmu
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.arch.x86_64 import mmu as x86
 from shootdown.arch.x86_64.mmu import X86Mmu
 

@@ -33,11 +33,17 @@ def need(there: bool, what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def compiled() -> Iterator[Checks]:
-    """The compiled checker."""
+def process() -> Iterator[ProcessPoolExecutor]:
+    """A process that has the compiled checker."""
     need(place.built() is not None, "the source as it is now is not compiled: run `make compiled`")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield lambda job: pool.submit(run_compiled, job).result()
+        yield pool
+
+
+@pytest.fixture
+def compiled(process: ProcessPoolExecutor) -> Checks:
+    """The compiled checker."""
+    return lambda job: process.submit(run_compiled, job).result()
 
 
 class Package:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from shootdown.rules.feed import REFERENCE, How
 from shootdown.trace.schema import DTYPE, Flag, Kind
 from shootdown.trace.text import parse
 from tests.compiled.conftest import Checks
-from tests.compiled.worker import Job, run
+from tests.compiled.worker import Job, looked_ahead, looked_ahead_compiled, run
 from tests.rules import report_text
 from tests.rules.corpus import CORPUS, Case, TextTrace, cases
 from tests.rules.strange import TRACES
@@ -33,6 +34,14 @@ def test_corpus(case: Case, compiled: Checks):
     report = compiled(Job(trace.arch, trace.events(), case.header("policy", "wilcox")))
     assert not isinstance(report, str), report
     assert report_text.render(report) == report_text.kept(case)
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+def test_no_more_is_kept_in_memory(case: Case, process: ProcessPoolExecutor):
+    trace = TextTrace(case.header("arch"), case.path.read_text())
+    job = Job(trace.arch, trace.events(), case.header("policy", "wilcox"))
+    ours = looked_ahead(job)
+    assert process.submit(looked_ahead_compiled, job).result() == ours
 
 
 @pytest.mark.parametrize("what", TRACES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.errors import InfraError
 from shootdown.model.pagetables import index_of
 from shootdown.trace.schema import DTYPE, Kind

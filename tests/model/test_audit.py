@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from shootdown.arch.arm64 import mmu as arm64
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.arch.x86_64 import mmu as x86
 from shootdown.model.audit import AuditReport, Root, audit
 from shootdown.model.pagetables import Shadow, index_of

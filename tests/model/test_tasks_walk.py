@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from shootdown.arch.arm64.mmu import MMU as ARM64
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.arch.x86_64.mmu import MMU as X86
 from shootdown.errors import InconclusiveError
 from shootdown.model.tasks_walk import KernelSpace, address_spaces, mm_roots, running, tasks

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from shootdown.compiled.source import Source, arguments
+from shootdown.compiled.containers import containers
+from shootdown.compiled.methods import methods
+from shootdown.compiled.source import Source, arguments, of_class
 
 _OBJECT: Final = "object"
 
@@ -18,9 +20,10 @@ def declarations(source: Source) -> str:
     """
     lines = [f"from {module} cimport {name}" for name, module in sorted(source.imported.items())]
     for node in source.classes.values():
-        base = _base(source, node)
+        base = source.base(node)
         lines += ["", f"cdef class {node.name}{f'({base})' if base else ''}:"]
         lines += [f"    cdef public {kind} {name}" for name, kind in fields(source, node).items()]
+        lines += [f"    {said}" for said in methods(source, node)]
         if lines[-1].endswith(":"):
             lines.append("    pass")
     return "\n".join(lines) + "\n"
@@ -35,14 +38,19 @@ def fields(source: Source, node: ast.ClassDef) -> dict[str, str]:
     found: dict[str, str] = {}
     for statement in node.body:
         match statement:
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=said) if not _of_class(said):
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=said) if not of_class(said):
                 found[name] = source.type_of(said)
-    methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and _has_self(n)]
-    said_by = [said for method in methods for said in _assigned(source, method)]
+    with_self = [n for n in node.body if isinstance(n, ast.FunctionDef) and _has_self(n)]
+    said_by = [said for method in with_self for said in _assigned(source, method)]
     for _, name, kind in sorted(said_by, key=lambda said: not said[0]):
         found.setdefault(name, kind)
-    inherited = _inherited(source, _base(source, node))
-    return {name: kind or _OBJECT for name, kind in found.items() if name not in inherited}
+    inherited = _inherited(source, source.base(node))
+    known = containers(source, node)
+    return {
+        name: kind or known.get(name, _OBJECT)
+        for name, kind in found.items()
+        if name not in inherited
+    }
 
 
 def _has_self(method: ast.FunctionDef) -> bool:
@@ -53,20 +61,8 @@ def _has_self(method: ast.FunctionDef) -> bool:
 def _inherited(source: Source, base: str) -> set[str]:
     if not base:
         return set()
-    where = source if base in source.classes else Source.read(source.imported[base])
-    node = where.classes[base]
-    return {*fields(where, node), *_inherited(where, _base(where, node))}
-
-
-def _of_class(annotation: ast.expr) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == "ClassVar" for n in ast.walk(annotation))
-
-
-def _base(source: Source, node: ast.ClassDef) -> str:
-    bases = [source.type_of(base) for base in node.bases]
-    if not all(bases) or len(bases) > 1:
-        raise ValueError(f"{source.module}.{node.name}: its base is not an extension type")
-    return bases[0] if bases else ""
+    where, node = source.found(base)
+    return {*fields(where, node), *_inherited(where, where.base(node))}
 
 
 def _assigned(source: Source, method: ast.FunctionDef) -> Iterator[tuple[bool, str, str]]:

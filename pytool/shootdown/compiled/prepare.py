@@ -1,8 +1,8 @@
 """The copy of a source that Cython reads: the same, line by line, with less written on it.
 
-* Annotations go, but those of arguments that name an extension type. Cython would take the others
-  at their word: a ``tuple`` that is a named tuple, or a ``dict`` that is a Counter, would be
-  refused.
+* Annotations go, but those of arguments and local variables that name an extension type. Cython
+  would take the others at their word: a ``tuple`` that is a named tuple, or a ``dict`` that is a
+  Counter, would be refused.
 * Dataclasses that are extension types have no ``slots``: Cython does not know the word, and they
   have no ``__dict__`` anyway.
 """
@@ -13,7 +13,7 @@ import ast
 from collections.abc import Iterator
 from itertools import accumulate
 
-from shootdown.compiled.source import Source, arguments
+from shootdown.compiled.source import Source, arguments, of_class
 
 Span = tuple[int, int]
 """Places in the text, in bytes; the second is behind the last."""
@@ -35,12 +35,7 @@ def _blank(text: bytes) -> bytes:
 
 def _annotations(source: Source) -> Iterator[Span]:
     place = _Places(source.text)
-    of_classes = {
-        id(inner)
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.ClassDef)
-        for inner in node.body
-    }
+    kept = {*_of_fields(source), *_of_variables(source)}
     for node in ast.walk(source.tree):
         match node:
             case ast.FunctionDef(returns=returns):
@@ -51,9 +46,26 @@ def _annotations(source: Source) -> Iterator[Span]:
                     if arg.annotation and not source.type_of(arg.annotation):
                         yield place.start(arg) + len(arg.arg.encode()), place.end(arg)
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
-                if id(node) not in of_classes:
+                if node not in kept:
                     start = place.end(target) if value else place.start(target)
                     yield start, place.end(annotation)
+
+
+def _of_fields(source: Source) -> Iterator[ast.stmt]:
+    """What makes the fields of dataclasses."""
+    for node in ast.walk(source.tree):
+        for inner in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(inner, ast.AnnAssign) and not of_class(inner.annotation):
+                yield inner
+
+
+def _of_variables(source: Source) -> Iterator[ast.stmt]:
+    """What says of a local variable that it is of an extension type."""
+    for node in ast.walk(source.tree):
+        for inner in ast.walk(node) if isinstance(node, ast.FunctionDef) else ():
+            match inner:
+                case ast.AnnAssign(target=ast.Name(), annotation=said) if source.type_of(said):
+                    yield inner
 
 
 def _slots(source: Source) -> Iterator[Span]:

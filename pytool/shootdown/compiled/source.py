@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +30,15 @@ class Source:
         self.tree: Final = ast.parse(text)
 
     @classmethod
+    @cache
     def read(cls, module: str) -> Source:
-        """As it is now."""
+        """As it was when it was read first."""
         return cls(module, (PACKAGES / path_of(module)).read_text())
+
+    def all(self) -> Iterator[Source]:
+        """Itself, and the other modules that the table has."""
+        yield self
+        yield from (Source.read(module) for module in COMPILED if module != self.module)
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:
@@ -52,6 +58,37 @@ class Source:
             if alias.name in self._types.get(node.module, ()) and not alias.asname
         }
 
+    def base(self, node: ast.ClassDef) -> str:
+        """The extension type that one of ``classes`` inherits from; empty for none.
+
+        Raises ValueError where it inherits from anything else.
+        """
+        bases = [self.type_of(base) for base in node.bases]
+        if not all(bases) or len(bases) > 1:
+            raise ValueError(f"{self.module}.{node.name}: its base is not an extension type")
+        return bases[0] if bases else ""
+
+    def found(self, name: str) -> tuple[Source, ast.ClassDef]:
+        """Where an extension type that the module speaks of is defined, and how."""
+        where = self if name in self.classes else Source.read(self.imported[name])
+        return where, where.classes[name]
+
+    def first_of(self, node: ast.ClassDef) -> tuple[str, str]:
+        """The module and name of the first of those that a class inherits from, or of itself."""
+        base = self.base(node)
+        if not base:
+            return self.module, node.name
+        where, inherited = self.found(base)
+        return where.first_of(inherited)
+
+    def relatives(self, node: ast.ClassDef) -> Iterator[tuple[Source, ast.ClassDef]]:
+        """The extension types that inherit from the same one as a class, and that one."""
+        first = self.first_of(node)
+        for where in self.all():
+            for other in where.classes.values():
+                if other is not node and where.first_of(other) == first:
+                    yield where, other
+
     def type_of(self, annotation: ast.expr | None) -> str:
         """The extension type that an annotation names, with or without None; else empty."""
         match annotation:
@@ -69,3 +106,8 @@ def arguments(function: ast.FunctionDef) -> Iterator[ast.arg]:
     every = function.args
     yield from (*every.posonlyargs, *every.args, *every.kwonlyargs)
     yield from (one for one in (every.vararg, every.kwarg) if one)
+
+
+def of_class(annotation: ast.expr) -> bool:
+    """Whether an annotation says that the class has it, and not its objects."""
+    return any(isinstance(n, ast.Name) and n.id == "ClassVar" for n in ast.walk(annotation))

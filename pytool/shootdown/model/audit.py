@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.errors import ShootdownError
 from shootdown.model.pagetables import PAGE_SIZE, SLOTS, Shadow, Table, span_of
 from shootdown.trace.types import Slots

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from shootdown import arch as arches
+from shootdown.arch.mmu import Mmu
 from shootdown.model import stream
 from shootdown.model.callstack import stack_log2
 from shootdown.model.entries import Reason, Stale, Superseded
@@ -51,9 +52,10 @@ class Machine(Speaker):
     def __init__(self, arch: str, listeners: Iterable[Listener] = ()) -> None:
         super().__init__(listeners)
         self.arch = arches.get(arch)
-        self.space: Final = Space(self.arch.mmu)
+        self.mmu: Mmu = self.arch.mmu
+        self.space: Final = Space(self.mmu)
         self.records: Final = Records()
-        self.tlb: Final = TLBS[self.arch.name](self.records)
+        self.tlb: Final[Tlb] = TLBS[self.arch.name](self.records)
         self.tasks: Final = Tasks(self.arch.kernel.syscalls)
         self.flushes: Final[Counter[int]] = Counter()
         """Invalidations by FlushOp."""
@@ -193,7 +195,7 @@ class Machine(Speaker):
         Nor is it of another memory type or protection key. So it is with upgrades in place (E1) and
         changes of accessed, dirty and software bits (E2).
         """
-        mmu = self.arch.mmu
+        mmu = self.mmu
         return (
             mmu.leaf(new, level)
             and mmu.target(old, level) == mmu.target(new, level)
@@ -223,7 +225,7 @@ class Machine(Speaker):
             if event.b:
                 self._take_away(root, event)
         self.space.store(event)
-        mmu, new, level = self.arch.mmu, event.c, event.level
+        mmu, new, level = self.mmu, event.c, event.level
         if not new or not mmu.valid(new, level):
             return
         self._since[event.a] = event.seq
@@ -231,7 +233,7 @@ class Machine(Speaker):
             self._install(root, Leaf(event.a, event.d, level, new), event)
 
     def _take_away(self, root: int, event: Event) -> None:
-        mmu, old, new, level = self.arch.mmu, event.b, event.c, event.level
+        mmu, old, new, level = self.mmu, event.b, event.c, event.level
         leaf = Leaf(event.a, event.d, level, old)
         if mmu.leaf(old, level):
             if not new:
@@ -247,14 +249,14 @@ class Machine(Speaker):
                 self._supersede(root, hanging, "table", event)
 
     def _reason(self, old: Leaf, new: int) -> Reason:
-        mmu = self.arch.mmu
+        mmu = self.mmu
         if not mmu.leaf(new, old.level):
             return "replaced" if mmu.table(new, old.level) else "unmapped"
         same = mmu.target(old.entry, old.level) == mmu.target(new, old.level)
         return "permission" if same else "replaced"
 
     def _supersede(self, root: int, old: Leaf, reason: Reason, event: Event) -> None:
-        mmu, task = self.arch.mmu, self.tasks.cpu(event.cpu).task
+        mmu, task = self.mmu, self.tasks.cpu(event.cpu).task
         va, level, entry = old.va, old.level, old.entry
         holders = self.tlb.holders(root, self._since.get(old.slot, 0))
         # By position, which is quicker: there is none of which more are made.
@@ -293,7 +295,7 @@ class Machine(Speaker):
             hear(root, leaf, event)
 
     def _bring_back(self, root: int, leaf: Leaf, event: Event) -> None:
-        mmu, back = self.arch.mmu, dict[Superseded, list[Stale]]()
+        mmu, back = self.mmu, dict[Superseded, list[Stale]]()
         for stale in self.records.overlapping(root, leaf.va, leaf.va + span_of(leaf.level)):
             what = stale.what
             if what.is_table or (what.va, what.level) != (leaf.va, leaf.level):
@@ -377,8 +379,9 @@ class Machine(Speaker):
 
     def _armed(self, event: Event) -> None:
         self._linear = event.a - event.b
-        self.arch = replace(self.arch, mmu=self.arch.mmu.for_levels(event.d))
-        self.space.reads_by(self.arch.mmu)
+        self.mmu = self.mmu.for_levels(event.d)
+        self.arch = replace(self.arch, mmu=self.mmu)
+        self.space.reads_by(self.mmu)
 
     def _mark(self, event: Event) -> None:
         self.tasks.mark(event)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from shootdown.model.entries import Call, Stale, Superseded
@@ -28,16 +27,16 @@ from shootdown.model.stream import Event
 from shootdown.model.syscalls import area, operation
 
 
-@dataclass(slots=True, eq=False)
 class _Change:
-    call: Call
-    operation: str
-    start: int
-    end: int
-    before: dict[int, int | None]
-    """PA by page number, until the call takes anything away."""
-    taken: dict[int, int] = field(default_factory=dict)
-    """Number of the store that superseded a page's entry, by page number."""
+    def __init__(self, call: Call, operation: str, start: int, end: int) -> None:
+        self.call: Final = call
+        self.operation: Final = operation
+        self.start: Final = start
+        self.end: Final = end
+        self.before: Final[dict[int, int | None]] = {}
+        """PA by page number, until the call takes anything away."""
+        self.taken: Final[dict[int, int]] = {}
+        """Number of the store that superseded a page's entry, by page number."""
 
     def pages(self, start: int, end: int) -> list[int]:
         """The pages of ``before`` that are in ``start``..``end`` (VA, exclusive)."""
@@ -66,9 +65,10 @@ class Observers(Listener):
         first = bisect_left(known, start >> PAGE_SHIFT)
         pages = known[first : bisect_left(known, end >> PAGE_SHIFT)]
         if name and pages:
-            walk = self._machine.space.translate
-            before = {page: walk(call.root, page << PAGE_SHIFT) for page in pages}
-            self._open[call] = _Change(call, name, start, end, before)
+            change = self._open[call] = _Change(call, name, start, end)
+            space = self._machine.space
+            for page in pages:
+                change.before[page] = space.translate(call.root, page << PAGE_SHIFT)
 
     def returned(self, call: Call, event: Event) -> None:
         """The call is over."""
@@ -76,6 +76,7 @@ class Observers(Listener):
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """From here on the old page is stale."""
+        change: _Change
         for change in self._open.values():
             if change.call.root == what.root and not what.is_table:
                 for page in change.pages(what.va, what.end):
@@ -83,21 +84,25 @@ class Observers(Listener):
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """A fault that came before the call took its lock belongs to what was there."""
+        change: _Change
         for change in self._open.values():
             if change.call.root == root and not change.taken:
                 end = leaf.va + span_of(leaf.level)
                 for page in change.pages(leaf.va, end):
-                    walk = self._machine.space.translate
-                    change.before[page] = walk(root, page << PAGE_SHIFT)
+                    space = self._machine.space
+                    change.before[page] = space.translate(root, page << PAGE_SHIFT)
 
     def heeds_access(self, page: int) -> bool:
         """Whether it is in the range of an open call."""
-        return bool(self._open) and any(
-            change.start >> PAGE_SHIFT <= page <= change.end >> PAGE_SHIFT
-            for change in self._open.values()
-        )
+        change: _Change
+        for change in self._open.values():
+            if change.start >> PAGE_SHIFT <= page <= change.end >> PAGE_SHIFT:
+                return True
+        return False
 
-    heeds_fault = heeds_access
+    def heeds_fault(self, page: int) -> bool:
+        """The same."""
+        return self.heeds_access(page)
 
     def observed(self, event: Event) -> None:
         """A thread has used the range."""

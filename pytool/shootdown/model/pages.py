@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.model.pagetables import PAGE_SIZE, span_of
-from shootdown.trace.columns import any_of
+from shootdown.trace.columns import any_of, are
 from shootdown.trace.schema import Kind, Use
 from shootdown.trace.types import Events
 
@@ -51,10 +51,10 @@ def read(events: Events) -> Lives:
     """Every free of a frame that was in use, in the order of ``freed``."""
     rows = _frames(events[any_of(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
-    frees = np.flatnonzero(rows["kind"] == Kind.PAGE_FREED)
+    frees = np.flatnonzero(are(rows["kind"], Kind.PAGE_FREED))
     after = np.minimum(frees + 1, max(len(rows) - 1, 0))
     again = (after > frees) & (rows["a"][after] == rows["a"][frees])
-    again &= rows["kind"][after] == Kind.PAGE_ALLOCATED
+    again &= are(rows["kind"][after], Kind.PAGE_ALLOCATED)
     lives = np.zeros(len(frees), LIFE)
     for name, source in (("freed", "seq"), ("icount", "icount"), ("pc", "pc"), ("pa", "a")):
         lives[name] = rows[source][frees]
@@ -77,7 +77,7 @@ def unpaired(events: Events, mmu: Mmu) -> list[int]:
     """
     rows = _frames(events[any_of(events["kind"], _KINDS)])
     rows = rows[np.lexsort((rows["seq"], rows["a"]))]
-    freed = rows["kind"] == Kind.PAGE_FREED
+    freed = are(rows["kind"], Kind.PAGE_FREED)
     after_free = np.zeros(len(rows), np.bool_)
     after_free[1:] = (rows["a"][1:] == rows["a"][:-1]) & freed[:-1]
     known = np.ones(len(rows), np.bool_)
@@ -94,7 +94,7 @@ def unpaired(events: Events, mmu: Mmu) -> list[int]:
 def _only_gigantic(events: Events, rows: Events, mmu: Mmu) -> npt.NDArray[np.bool_]:
     """Whether the frame of a record was mapped before as part of a 1 GiB page, and never else."""
     user = events["d"] >> np.uint64(63) == 0
-    stores = events[(events["kind"] == Kind.PTE_WRITE) & user]
+    stores = events[are(events["kind"], Kind.PTE_WRITE) & user]
     firsts, ends = _targets(stores, mmu)
     found = np.zeros(len(rows), np.bool_)
     for at, (pa, seq) in enumerate(zip(rows["a"], rows["seq"], strict=True)):
@@ -118,7 +118,7 @@ def mapped_while_free(events: Events, lives: Lives, mmu: Mmu) -> list[int]:
     None in a trace in which every allocation was seen, of a kernel that maps no free memory.
     """
     user = events["d"] >> np.uint64(63) == 0
-    stores = events[(events["kind"] == Kind.PTE_WRITE) & user & (events["c"] != events["b"])]
+    stores = events[are(events["kind"], Kind.PTE_WRITE) & user & (events["c"] != events["b"])]
     firsts, ends = _targets(stores, mmu)
     kept = firsts != ends
     stores, firsts, ends = stores[kept], firsts[kept], ends[kept]
@@ -136,7 +136,7 @@ def mapped_while_free(events: Events, lives: Lives, mmu: Mmu) -> list[int]:
 def mapped(events: Events, mmu: Mmu) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """PAs of frames that stores made a user slot of level 1 map, and the stores' numbers."""
     user = events["d"] >> np.uint64(63) == 0
-    stores = events[(events["kind"] == Kind.PTE_WRITE) & user & (events["level"] == 1)]
+    stores = events[are(events["kind"], Kind.PTE_WRITE) & user & (events["level"] == 1)]
     firsts, ends = _targets(stores, mmu)
     return firsts[firsts != ends], stores["seq"][firsts != ends]
 

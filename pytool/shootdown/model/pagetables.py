@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.trace.columns import any_of
 from shootdown.trace.schema import Kind

@@ -6,7 +6,6 @@ On arm64 with 52-bit addresses a root has 16 entries, 128 bytes, and comes out o
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -28,20 +27,22 @@ class SmallRoots:
     """The small roots that are known, by their frames."""
 
     def __init__(self) -> None:
-        self._frames: Counter[int] = Counter()
+        self._frames: dict[int, int] = {}
 
     def add(self, pa: int, slots: int) -> None:
         """A root of so many slots is at ``pa`` now; one that fills a page is none of these."""
         if slots == _SMALL:
-            self._frames[pa & -_PAGE] += 1
+            frame = pa & -_PAGE
+            self._frames[frame] = self._frames.get(frame, 0) + 1
 
     def remove(self, pa: int, slots: int) -> None:
         """It is there no more."""
         frame = pa & -_PAGE
-        if slots == _SMALL:
-            self._frames[frame] -= 1
-            if self._frames[frame] <= 0:
-                del self._frames[frame]
+        left = self._frames.get(frame, 0) - 1
+        if slots == _SMALL and left <= 0:
+            self._frames.pop(frame, None)
+        elif slots == _SMALL:
+            self._frames[frame] = left
 
     def table_of(self, slot: int) -> int:
         """PA of the table that the slot at a PA would be in."""

@@ -10,16 +10,17 @@ reached from. With PTI an address space has two roots, and goes by the kernel's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE, SLOTS, index_of, span_of
 from shootdown.model.smallroots import SmallRoots, slots_of
 from shootdown.model.stream import Event
 from shootdown.trace.schema import Kind
 
-_SLOT: Final = 8
+_SLOT_SHIFT: Final = 3
+"""Binary logarithm of an entry's bytes."""
 _NEAR: Final = 21
 """Binary logarithm of what a level 1 table maps."""
 _STORES: Final = (int(Kind.PTE_WRITE), int(Kind.TABLE_SLOT))
@@ -35,19 +36,20 @@ class Leaf:
     entry: int
 
 
-@dataclass(slots=True)
 class _Table:
-    root: int
-    va: int
-    level: int
-    size: int = SLOTS
-    """How many slots it has."""
-    slots: dict[int, int] = field(default_factory=dict)
-    """Non-zero entries by index."""
-    shared: bool = False
-    """Whether it was linked at another place, too, as mm/hugetlb.c huge_pmd_share() does. Its
-    entries are then of several addresses and address spaces, and of none that ``va`` and ``root``
-    would name; so nothing is said of them until the page is a table anew."""
+    def __init__(self, pa: int, root: int, va: int, level: int, size: int = SLOTS) -> None:
+        self.pa: Final = pa
+        self.root: Final = root
+        self.va: Final = va
+        self.level: Final = level
+        self.size: Final = size
+        """How many slots it has."""
+        self.slots: Final[dict[int, int]] = {}
+        """Non-zero entries by index."""
+        self.shared = False
+        """Whether it was linked at another place, too, as mm/hugetlb.c huge_pmd_share() does. Its
+        entries are then of several addresses and address spaces, and of none that ``va`` and
+        ``root`` would name; so nothing is said of them until the page is a table anew."""
 
 
 class Space:
@@ -57,9 +59,9 @@ class Space:
         self.mmu = mmu
         self._tables: dict[int, _Table] = {}
         self._small = SmallRoots()
-        self._near: dict[tuple[int, int], tuple[int, dict[int, int]]] = {}
-        """By root and 2 MiB: PA and slots of the level 1 table, while no table changed above it."""
-        self.mapped: dict[int, int] = {}
+        self._near: dict[tuple[int, int], _Table] = {}
+        """By root and 2 MiB the level 1 table, while no table changed above it."""
+        self.mapped: Final[dict[int, int]] = {}
         """How many level 1 leaves map the page at a PA, where any does."""
 
     def reads_by(self, mmu: Mmu) -> None:
@@ -75,28 +77,28 @@ class Space:
         self._near.clear()
         match event.kind:
             case Kind.ROOT_LEARN:
-                table = _Table(event.d or event.b, 0, event.level, slots_of(event.id))
+                root = event.d or event.b
+                table = _Table(event.b, root, 0, event.level, slots_of(event.id))
                 self._tables[event.b] = table
                 self._small.add(event.b, table.size)
             case Kind.TABLE_LINK:
-                self._tables[event.b] = _Table(event.d, event.c, event.level)
+                self._tables[event.b] = _Table(event.b, event.d, event.c, event.level)
             case Kind.TABLE_UNLINK | Kind.ROOT_FORGET:
                 self._forget(event.b)
 
     def store(self, event: Event) -> None:
         """Follow a PTE_WRITE or TABLE_SLOT."""
         slot, new = event.a, event.c
-        pa = self._small.table_of(slot)
-        table = self._tables.get(pa)
+        table: _Table | None = self._tables.get(self._small.table_of(slot))
         if table is None:
             return
-        index = (slot - pa) // _SLOT
+        index = slot - table.pa >> _SLOT_SHIFT
         old = table.slots.pop(index, 0)
         if new:
             table.slots[index] = new
         if table.level != 1:
             self._near.clear()
-            _, below = self._below(new, table.level)
+            below = self._below(new, table.level)
             if below is not None and (below.root, below.va) != (table.root, event.d):
                 below.shared = True
             return
@@ -107,31 +109,31 @@ class Space:
 
     def root_of(self, slot: int) -> int:
         """PA of the root table above the slot at a PA, 0 when that is not known."""
-        table = self._tables.get(self._small.table_of(slot))
-        return table.root if table and not table.shared else 0
+        table: _Table | None = self._tables.get(self._small.table_of(slot))
+        return table.root if table is not None and not table.shared else 0
 
     def walk(self, root: int, va: int) -> Leaf | None:
         """The leaf that translates ``va`` below ``root`` now; None when there is none."""
-        near = self._near.get((root, va >> _NEAR))
+        near: _Table | None = self._near.get((root, va >> _NEAR))
         if near is not None:
-            pa, slots = near
             index = va >> PAGE_SHIFT & SLOTS - 1
-            entry = slots.get(index)
+            entry = near.slots.get(index)
             if entry is None or not self.mmu.leaf(entry, 1):
                 return None
-            return Leaf(pa + index * _SLOT, va & -PAGE_SIZE, 1, entry)
-        pa, table = root, self._tables.get(root)
+            return Leaf(near.pa + (index << _SLOT_SHIFT), va & -PAGE_SIZE, 1, entry)
+        table: _Table | None = self._tables.get(root)
         while table is not None:
             level = table.level
             if level == 1:
-                self._near[root, va >> _NEAR] = pa, table.slots
+                self._near[root, va >> _NEAR] = table
             index = index_of(va, level)
             entry = table.slots.get(index)
             if entry is None:
                 return None
             if self.mmu.leaf(entry, level):
-                return Leaf(pa + index * _SLOT, va & -span_of(level), level, entry)
-            pa, table = self._below(entry, level)
+                slot = table.pa + (index << _SLOT_SHIFT)
+                return Leaf(slot, va & -span_of(level), level, entry)
+            table = self._below(entry, level)
         return None
 
     def translate(self, root: int, va: int) -> int | None:
@@ -144,11 +146,11 @@ class Space:
 
         Looks at every slot of every table: for reports only.
         """
-        for pa, table in self._tables.items() if page in self.mapped else ():
+        for table in self._tables.values() if page in self.mapped else ():
             for index, entry in table.slots.items() if table.level == 1 else ():
                 if self.mmu.leaf(entry, 1) and self.mmu.target(entry, 1) == page:
                     va = table.va + (index << PAGE_SHIFT)
-                    return table.root, Leaf(pa + index * _SLOT, va, 1, entry)
+                    return table.root, Leaf(table.pa + (index << _SLOT_SHIFT), va, 1, entry)
         return None
 
     def linked(self, pa: int) -> tuple[int, int] | None:
@@ -165,36 +167,35 @@ class Space:
 
         The plugin reads a table after the store that links it, and other vCPUs use it meanwhile.
         """
-        table = self._tables.get(root)
+        table: _Table | None = self._tables.get(root)
         while table is not None:
             entry, level = table.slots.get(index_of(va, table.level), 0), table.level
-            _, table = self._below(entry, level)
+            table = self._below(entry, level)
             if table is None:
                 return self.mmu.table(entry, level)
         return False
 
     def leaves(self, entry: int, level: int) -> Iterator[Leaf]:
         """Every valid leaf below the table that ``entry``, in a table of ``level``, points to."""
-        pa, table = self._below(entry, level)
+        table = self._below(entry, level)
         if table is None or table.shared:
             return
         for index, below in table.slots.items():
             if self.mmu.leaf(below, table.level):
                 va = table.va + index * span_of(table.level)
-                yield Leaf(pa + index * _SLOT, va, table.level, below)
+                yield Leaf(table.pa + (index << _SLOT_SHIFT), va, table.level, below)
             else:
                 yield from self.leaves(below, table.level)
 
-    def _below(self, entry: int, level: int) -> tuple[int, _Table | None]:
-        """PA of the table that an entry of ``level`` points to, and the table when it is known."""
+    def _below(self, entry: int, level: int) -> _Table | None:
+        """The table that an entry of ``level`` points to, when it is known."""
         if not self.mmu.table(entry, level):
-            return 0, None
-        pa = self.mmu.target(entry, level)
-        table = self._tables.get(pa)
-        return pa, table if table is not None and table.level == level - 1 else None
+            return None
+        table: _Table | None = self._tables.get(self.mmu.target(entry, level))
+        return table if table is not None and table.level == level - 1 else None
 
     def _forget(self, pa: int) -> None:
-        table = self._tables.pop(pa, None)
+        table: _Table | None = self._tables.pop(pa, None)
         if table is not None:
             self._small.remove(pa, table.size)
             for entry in table.slots.values() if table.level == 1 else ():

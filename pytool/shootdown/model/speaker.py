@@ -25,8 +25,8 @@ class Speaker:
     @property
     def history(self) -> frozenset[Kind]:
         """Kinds of events that ``tell_begun`` wants."""
-        listeners = [x for x in self._listeners if type(x).begun is not Listener.begun]
-        return frozenset(kind for x in listeners if x.armed for kind in x.history)
+        listeners = [x for x in self._hearing("begun") if x.armed]
+        return frozenset(kind for x in listeners for kind in x.history)
 
     @property
     def functions(self) -> frozenset[int]:

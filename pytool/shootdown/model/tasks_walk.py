@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.errors import InconclusiveError
 from shootdown.model.audit import Memory, Root, slots_at
 from shootdown.model.pagetables import SLOTS, index_of, span_of

@@ -13,9 +13,8 @@ ASID on arm64. Addresses of the kernel's half are the kernel's affair and are ig
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import ClassVar, Final
 
 from shootdown.model.entries import Stale
 from shootdown.model.pagetables import PAGE_SHIFT
@@ -26,62 +25,62 @@ EVERYWHERE: Final = 1 << 64
 """End (exclusive) of the range that holds every VA."""
 
 
-class Tlb(Protocol):
+class Tlb:
     """The stale entries of all CPUs; one class per architecture.
 
     The methods that take an event return the records whose life it ended.
     """
 
-    modelled: frozenset[FlushOp]
+    modelled: ClassVar[frozenset[FlushOp]]
     """The invalidations whose effect it knows; others remove nothing."""
 
     def root_load(self, event: Event) -> list[Stale]:
         """A root register was loaded (ROOT_LOAD)."""
-        ...
+        raise NotImplementedError
 
     def flush(self, event: Event) -> list[Stale]:
         """An invalidation ran (FLUSH)."""
-        ...
+        raise NotImplementedError
 
     def barrier(self, event: Event) -> list[Stale]:
         """A barrier ran (BARRIER)."""
-        ...
+        raise NotImplementedError
 
     def fault(self, event: Event) -> list[Stale]:
         """A page fault was taken (Probe.FAULT)."""
-        ...
+        raise NotImplementedError
 
     def heeds_fault(self) -> bool:
         """Whether ``fault`` could end any life now."""
-        ...
+        raise NotImplementedError
 
     def root(self, cpu: int) -> int:
         """PA of the user root that is loaded on the CPU, 0 when unknown."""
-        ...
+        raise NotImplementedError
 
     def loaded(self, cpu: int, tag: int) -> bool:
         """Whether accesses by the CPU are translated under the tag now."""
-        ...
+        raise NotImplementedError
 
     def holders(self, root: int, valid_since: int) -> list[tuple[int, int]]:
         """CPU and tag wherever an entry below ``root``, valid since that number, may be cached."""
-        ...
+        raise NotImplementedError
 
     def forget(self, root: int) -> None:
         """The root table was given back."""
-        ...
+        raise NotImplementedError
 
     def remedy(self, stale: Stale) -> str:
         """The invalidation that would have removed the record, in words."""
-        ...
+        raise NotImplementedError
 
 
-@dataclass(slots=True)
 class _Book:
     """The records of one CPU and tag: pages by number, everything wider in a list."""
 
-    pages: dict[int, list[Stale]] = field(default_factory=dict)
-    wide: list[Stale] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.pages: Final[dict[int, list[Stale]]] = {}
+        self.wide: Final[list[Stale]] = []
 
     def add(self, stale: Stale) -> None:
         what = stale.what
@@ -130,7 +129,7 @@ class Records:
     def add(self, stale: Stale) -> None:
         """Keep a record until it is taken."""
         key = stale.cpu, stale.tag
-        book = self._books.get(key)
+        book: _Book | None = self._books.get(key)
         if book is None:
             book = self._books[key] = _Book()
         book.add(stale)
@@ -184,11 +183,11 @@ class Records:
         taken: list[Stale] = []
         whole = start == 0 and end == EVERYWHERE and only is None
         for key in keys:
-            book = self._books.get(key)
+            book: _Book | None = self._books.get(key)
             if book is None:
                 continue
             if whole:
-                taken += sorted(self._emptied(key), key=_in_order)
+                taken += self._emptied(key)
                 continue
             found = set(book.overlapping(start, end))
             if only is not None:
@@ -205,16 +204,20 @@ class Records:
 
     def _emptied(self, key: tuple[int, int]) -> list[Stale]:
         """End the life of everything of one CPU and tag."""
-        book = self._books.pop(key)
-        found = [*book.wide, *(stale for page in book.pages.values() for stale in page)]
+        book: _Book = self._books.pop(key)
+        found = list(book.wide)
+        for page in book.pages.values():
+            found += page
         for stale in found:
             self._end(stale)
-        return found
+        return found if _ordered(found) else sorted(found, key=_in_order)
 
     def drop(self, stales: Iterable[Stale]) -> None:
         """End the life of single records."""
+        stale: Stale
         for stale in stales:
-            self._books[stale.cpu, stale.tag].remove(stale)
+            book: _Book = self._books[stale.cpu, stale.tag]
+            book.remove(stale)
             self._end(stale)
 
     def _end(self, stale: Stale) -> None:
@@ -231,6 +234,17 @@ class Records:
         gone = self.overlapping(root, 0, EVERYWHERE)
         self.drop(gone)
         return gone
+
+
+def _ordered(stales: list[Stale]) -> bool:
+    """Whether all are of different stores, in their order: mostly they are."""
+    stale: Stale
+    before = -1
+    for stale in stales:
+        if stale.what.seq <= before:
+            return False
+        before = stale.what.seq
+    return True
 
 
 _in_order: Final = attrgetter("what.seq", "what.va")

@@ -17,11 +17,11 @@ A broadcast TLBI reaches every vCPU: they all are in one inner shareable domain.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from shootdown.model.entries import Stale
 from shootdown.model.stream import Event
-from shootdown.model.tlb import EVERYWHERE, Records
+from shootdown.model.tlb import EVERYWHERE, Records, Tlb
 from shootdown.trace.schema import BarrierOp, Flag, FlushOp, RootReg
 
 _NONE: dict[int, int] = {}
@@ -84,10 +84,10 @@ class _Cpu:
         self.used.setdefault(self.root, {})[self.asid] = until
 
 
-class Arm64Tlb:
-    """Fulfils ``tlb.Tlb``; the tag is the ASID, which TTBR1 carries (TCR_EL1.A1)."""
+class Arm64Tlb(Tlb):
+    """``tlb.Tlb``; the tag is the ASID, which TTBR1 carries (TCR_EL1.A1)."""
 
-    modelled = _KNOWN
+    modelled: ClassVar = _KNOWN
 
     def __init__(self, records: Records) -> None:
         self._records = records

@@ -8,20 +8,22 @@ Invalidations are local and immediate. "Intel SDM" below is volume 3A, 4.10.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from shootdown.model.entries import Stale
 from shootdown.model.pagetables import PAGE_SIZE
 from shootdown.model.stream import Event
-from shootdown.model.tlb import EVERYWHERE, Records
+from shootdown.model.tlb import EVERYWHERE, Records, Tlb
 from shootdown.trace.schema import FlushOp, RootReg
 
 _NO_FLUSH = 1 << 63
 _CR3, _INVLPG, _CR4 = int(RootReg.CR3), int(FlushOp.INVLPG), int(FlushOp.CR4_WRITE)
 
 
-class X86Tlb:
-    """Fulfils ``tlb.Tlb``; the tag is the PA of the root table."""
+class X86Tlb(Tlb):
+    """``tlb.Tlb``; the tag is the PA of the root table."""
 
-    modelled = frozenset({FlushOp.INVLPG, FlushOp.CR4_WRITE})
+    modelled: ClassVar = frozenset({FlushOp.INVLPG, FlushOp.CR4_WRITE})
 
     def __init__(self, records: Records) -> None:
         self._records = records

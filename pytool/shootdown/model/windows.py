@@ -98,8 +98,8 @@ class WindowMeter(Listener):
         self._machine: Final = machine
         self._work: Final = work
         self._open: dict[Stale, _Open] = {}
-        self._of_call: dict[Call, dict[Stale, _Open]] = {}
-        """The same of calls that have not returned, if they ever do."""
+        self._of_call: dict[Call, list[Stale]] = {}
+        """Whose windows began in a call that has not returned, if it ever does."""
         self._own: dict[str, _Open] = {}
         """By operation, what all windows on the CPU of the store share: they are counted only."""
         self._frames: dict[int, list[Stale]] = {}
@@ -113,16 +113,17 @@ class WindowMeter(Listener):
             return
         self._of(name).replacements += 1
         sole = what.level == 1 and self._machine.space.mapped.get(what.target, 0) <= 1
-        own = self._own.get(name)
+        own: _Open | None = self._own.get(name)
         if own is None:
             own = self._own[name] = _Open(name, sole=False, usable=False)
+        stale: Stale
         for stale in stales:
             if stale.cpu == what.cpu:
                 self._open[stale] = own
                 continue
-            window = self._open[stale] = _Open(name, sole, self._can_use(stale))
+            self._open[stale] = _Open(name, sole, self._can_use(stale))
             if what.call is not None and promised:
-                self._of_call.setdefault(what.call, {})[stale] = window
+                self._of_call.setdefault(what.call, []).append(stale)
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)
 
@@ -154,15 +155,17 @@ class WindowMeter(Listener):
 
     def returned(self, call: Call, event: Event) -> None:
         """Windows of the call that are open now have outlived it."""
-        for stale, window in self._of_call.pop(call, {}).items():
-            window.returned = True
-            window.usable &= self._can_use(stale)
+        for stale in self._of_call.pop(call, ()):
+            window = self._open.get(stale)
+            if window is not None:
+                window.returned = True
+                window.usable &= self._can_use(stale)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
         """Another page may be live at an address now, or an old frame may have a new use."""
         if not self._open:
             return
-        target = self._machine.arch.mmu.target(leaf.entry, leaf.level)
+        target = self._machine.mmu.target(leaf.entry, leaf.level)
         end = leaf.va + span_of(leaf.level)
         for stale in self._machine.records.overlapping(root, leaf.va, end):
             window = self._open.get(stale)
@@ -201,12 +204,7 @@ class WindowMeter(Listener):
         return found
 
     def _forget(self, stale: Stale) -> _Open | None:
-        window = self._open.pop(stale, None)
-        call = stale.what.call
-        if call is not None and (others := self._of_call.get(call)):
-            others.pop(stale, None)
-            if not others:
-                del self._of_call[call]
+        window: _Open | None = self._open.pop(stale, None)
         if window is not None and window.sole:
             mine = self._frames[stale.what.target]
             mine.remove(stale)
@@ -224,7 +222,11 @@ class WindowMeter(Listener):
 
     @staticmethod
     def _classify(total: Windows, window: _Open) -> None:
-        total.deferred += not window.usable
-        total.outlived += window.usable and window.returned
-        total.closed += window.usable and not window.returned
-        total.reused += window.reused
+        if not window.usable:
+            total.deferred += 1
+        elif window.returned:
+            total.outlived += 1
+        else:
+            total.closed += 1
+        if window.reused:
+            total.reused += 1

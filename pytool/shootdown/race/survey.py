@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from shootdown.arch.base import Arch, Mmu
+from shootdown.arch.base import Arch
+from shootdown.arch.mmu import Mmu
 from shootdown.errors import InfraError
 from shootdown.model.entries import Call
 from shootdown.model.stream import Event, stream

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from shootdown.model.entries import Call, Superseded
@@ -30,14 +30,14 @@ class Gone:
     operation: str
 
 
-@dataclass(slots=True)
 class _Page:
     """What is gone from one page of one address space, by the PA it had; the latest counts."""
 
-    elsewhere: dict[int, Gone] = field(default_factory=dict)
-    """The page is not at this PA any more."""
-    read_only: dict[int, Gone] = field(default_factory=dict)
-    """The page is still at this PA, and may not be written any more."""
+    def __init__(self) -> None:
+        self.elsewhere: Final[dict[int, Gone]] = {}
+        """The page is not at this PA any more."""
+        self.read_only: Final[dict[int, Gone]] = {}
+        """The page is still at this PA, and may not be written any more."""
 
 
 class Aftermath:
@@ -49,6 +49,7 @@ class Aftermath:
 
     def returned(self, call: Call, operation: str, taken: Iterable[Superseded]) -> None:
         """Remember what a successful call answers for and what is still away now."""
+        what: Superseded
         for what in taken:
             for number in () if what.is_table else self._observed(what.va, what.end):
                 va = number << PAGE_SHIFT
@@ -66,9 +67,10 @@ class Aftermath:
         first, count = leaf.va >> PAGE_SHIFT, span_of(leaf.level) >> PAGE_SHIFT
         if count == 1 and first not in memory:
             return
-        mmu, target = self._machine.arch.mmu, self._machine.arch.mmu.target(leaf.entry, leaf.level)
+        mmu, target = self._machine.mmu, self._machine.mmu.target(leaf.entry, leaf.level)
         for number in [first] if count == 1 else [n for n in memory if 0 <= n - first < count]:
-            if page := memory.get(number):
+            page: _Page | None = memory.get(number)
+            if page is not None:
                 pa = target + (number << PAGE_SHIFT) - leaf.va
                 page.elsewhere.pop(pa, None)
                 if mmu.writable(leaf.entry, leaf.level):
@@ -85,7 +87,10 @@ class Aftermath:
 
     def remembers(self, page: int) -> bool:
         """Whether something is gone from the page (VA >> 12) of any address space."""
-        return any(page in memory for memory in self._memory.values())
+        for memory in self._memory.values():  # noqa: SIM110 (asked at every access: no generator)
+            if page in memory:
+                return True
+        return False
 
     def forgotten(self, root: int) -> None:
         """Forget an address space."""
@@ -115,13 +120,13 @@ class Aftermath:
 
     def _page(self, root: int, number: int) -> _Page:
         memory = self._memory.setdefault(root, {})
-        found = memory.get(number)
+        found: _Page | None = memory.get(number)
         if found is None:
             found = memory[number] = _Page()
         return found
 
     def _lost_write(self, what: Superseded, now: Leaf) -> bool:
-        mmu = self._machine.arch.mmu
+        mmu = self._machine.mmu
         return mmu.writable(what.old, what.level) and not mmu.writable(now.entry, now.level)
 
     def _in_doubt(self, event: Event) -> bool:
@@ -137,4 +142,6 @@ class Aftermath:
         first = bisect_left(pages, start >> PAGE_SHIFT)
         if first == len(pages) or pages[first] << PAGE_SHIFT >= end:
             return []
+        if end - start == PAGE_SIZE:
+            return [pages[first]]
         return pages[first : bisect_left(pages, end + PAGE_SIZE - 1 >> PAGE_SHIFT, first)]

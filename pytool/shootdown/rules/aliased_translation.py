@@ -90,7 +90,7 @@ matter of this rule (E13)."""
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """The situation: another CPU may hold what was taken away."""
-        if not what.is_table and what.shared:
+        if not what.is_table and what.reaches(what.cpu):
             self.exercised()
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
@@ -202,13 +202,13 @@ matter of this rule (E13)."""
             return "pfn"
         if what.level != leaf.level:
             return "size"
-        permits = self.machine.arch.mmu.permits
+        permits = self.machine.mmu.permits
         return (
             "permission" if permits(what.old, what.level) != permits(leaf.entry, leaf.level) else ""
         )
 
     def _new_page(self, leaf: Leaf, va: int) -> int:
-        return (self.machine.arch.mmu.target(leaf.entry, leaf.level) + va - leaf.va) & -PAGE_SIZE
+        return (self.machine.mmu.target(leaf.entry, leaf.level) + va - leaf.va) & -PAGE_SIZE
 
     @staticmethod
     def _operation(what: Superseded) -> str:

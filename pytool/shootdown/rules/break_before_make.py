@@ -81,7 +81,7 @@ CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2`
 
     def _in_place(self, root: int, leaf: Leaf, event: Event) -> None:
         """What leaves no stale entry behind, like a new memory type, clashes all the same."""
-        mmu = self.machine.arch.mmu
+        mmu = self.machine.mmu
         if not mmu.leaf(event.b, leaf.level):
             return
         why = self._clash(event.b, leaf.level, leaf)
@@ -121,8 +121,8 @@ CPU of FEAT_BBM's level 2 takes, changes of size and contiguity alone, `--bbm 2`
         )
 
     def _clash(self, old: int, level: int, leaf: Leaf) -> str:
-        needs_break, bbm = self.machine.arch.mmu.needs_break, self.machine.kernel.bbm
-        return needs_break(old, level, leaf.entry, leaf.level, bbm)
+        machine = self.machine
+        return machine.mmu.needs_break(old, level, leaf.entry, leaf.level, machine.kernel.bbm)
 
     def _name(self, event: Event) -> str:
         call = self.machine.tasks.cpu(event.cpu).task.call

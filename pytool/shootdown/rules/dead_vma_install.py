@@ -114,7 +114,7 @@ Sanctioned:
 
     def _installs(self, attempt: Attempt, event: Event) -> bool:
         """Whether the store gives rights that this call did not itself take away before."""
-        mmu, level = self.machine.arch.mmu, event.level
+        mmu, level = self.machine.mmu, event.level
         if not mmu.leaf(event.c, level):
             if mmu.leaf(event.b, level):
                 self._cleared[event.a] = attempt.seq, event.b
@@ -143,7 +143,7 @@ Sanctioned:
             yield "an attached VMA", "was detached"
         if not vma.start <= event.d <= event.d + span_of(event.level) <= vma.end:
             yield "a VMA around the page", f"was from {vma.start:#x} to {vma.end:#x}"
-        if more := self.machine.arch.mmu.permits(event.c, event.level) - self._allowed(vma):
+        if more := self.machine.mmu.permits(event.c, event.level) - self._allowed(vma):
             yield "a VMA that allows it", f"did not allow {', '.join(sorted(more))}"
         if self._vmas is not None:
             writer = self._vmas.writer(attempt.vma, vma.mm, event.seq)
@@ -151,7 +151,7 @@ Sanctioned:
                 yield "the lock of the VMA", "was locked to write by another task"
 
     def _allowed(self, vma: Step) -> frozenset[str]:
-        rights = self.machine.arch.mmu.permits(vma.page_prot, 1)
+        rights = self.machine.mmu.permits(vma.page_prot, 1)
         return rights | {"write"} if vma.flags & _WRITE else rights
 
     def _holder(self, attempt: Attempt, event: Event) -> int:

@@ -226,3 +226,6 @@ or has another address space loaded (E5) when the moment comes; entries that com
 contiguous ones (E12, E15); upgrades and accessed or dirty bits (E1, E2); leaf entries in
 `exit_mmap()` (E7). Whoever did the flush, for whatever request, it counts (E6)."""
 """The rule's text."""
+
+REFERENCES: Final = tuple(f"{row.id}: {row.reference}" for row in ROWS)
+"""The kernel source of each."""

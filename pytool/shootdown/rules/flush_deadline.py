@@ -38,7 +38,7 @@ class FlushDeadline(Rule):
     title: ClassVar = "Each operation flushes by its own deadline"
     archs: ClassVar = ("x86_64", "arm64")
     text: ClassVar = rows.TEXT
-    reference: ClassVar = tuple(f"{row.id}: {row.reference}" for row in rows.ROWS)
+    reference: ClassVar = rows.REFERENCES
     words: ClassVar = HEARD
     deaf: ClassVar = HOOKS
     functions: ClassVar = (
@@ -82,10 +82,9 @@ class FlushDeadline(Rule):
         """The next entry of a slot is written."""
         self._store = event
         key = ("next", event.a)
-        if self._dues.has(key) and self.machine.arch.mmu.valid(event.c, event.level):
-            covers = self.machine.covers
-            dues = self._dues.take(key)
-            gone = [due for due in dues if not covers(due.what.old, event.c, event.level)]
+        if self._dues.has(key) and self.machine.mmu.valid(event.c, event.level):
+            machine, dues = self.machine, self._dues.take(key)
+            gone = [due for due in dues if not machine.covers(due.what.old, event.c, event.level)]
             self._judge(gone, Moment.NEXT, event)
 
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
@@ -200,7 +199,7 @@ class FlushDeadline(Rule):
         return (row, rows.DIRTY) if shared and self._dirty(what) else (row,)
 
     def _dirty(self, what: Superseded) -> bool:
-        return self.machine.arch.mmu.dirty(what.old, what.level)
+        return self.machine.mmu.dirty(what.old, what.level)
 
     def _keys(
         self, row: Row, what: Superseded, task: Task, gather: Gather | None

@@ -129,7 +129,10 @@ Not judged:
     def watched(self, event: Event) -> None:
         """Follow the sequence counts."""
         if event.id == Watch.MM_WRITE_PROTECT_SEQ:
-            (self._odd.add if event.c & 1 else self._odd.discard)(event.d)
+            if event.c & 1:
+                self._odd.add(event.d)
+            else:
+                self._odd.discard(event.d)
 
     def stored(self, root: int, event: Event) -> None:
         """Judge what fork and KSM do to an entry."""
@@ -137,7 +140,7 @@ Not judged:
             return
         if event.a in self._lenient:
             self._follow(event)
-        mmu, level = self.machine.arch.mmu, event.level
+        mmu, level = self.machine.mmu, event.level
         if mmu.leaf(event.b, level):
             if mmu.leaf(event.c, level):
                 if self._narrowed(event.b, event) and self._inside({_FORK}, event):
@@ -164,14 +167,14 @@ Not judged:
         for hold in self._holds(self._held.gets, event.b, event)[:1]:
             self._told["get write-protected"] += 1
             self._by[NAMES.get(hold.pin.by, "GUP")] += 1
-            self._lenient[event.a] = self.machine.arch.mmu.target(event.b, event.level), hold
+            self._lenient[event.a] = self.machine.mmu.target(event.b, event.level), hold
 
     def _copied(self, event: Event) -> None:
         """Fork has given the child an entry: the parent's may map a pinned page."""
         leaf = self.machine.space.walk(self.machine.tlb.root(event.cpu), event.d)
         if leaf is None or leaf.slot == event.a or leaf.level != event.level:
             return
-        writable = "write" in self.machine.arch.mmu.permits(leaf.entry, leaf.level)
+        writable = "write" in self.machine.mmu.permits(leaf.entry, leaf.level)
         if writable and self._pins(leaf.entry, event):
             self.exercised()
 
@@ -179,7 +182,7 @@ Not judged:
         """KSM has cleared an entry of a pinned page, and writes it anew."""
         before, seq = self._cleared.pop(event.a)
         holds = self._pins(before, event, seq)
-        mmu, level = self.machine.arch.mmu, event.level
+        mmu, level = self.machine.mmu, event.level
         moved = mmu.target(before, level) != mmu.target(event.c, level)
         if holds and (moved or self._narrowed(before, event)):
             self._report(root, event, "KSM", _BACK, holds=holds, before=before)
@@ -187,14 +190,14 @@ Not judged:
     def _follow(self, event: Event) -> None:
         """The owner's next entry for a page that somebody only has a reference of."""
         target, hold = self._lenient[event.a]
-        mmu = self.machine.arch.mmu
+        mmu = self.machine.mmu
         if mmu.leaf(event.c, event.level) and mmu.target(event.c, event.level) != target:
             self._told["get lost"] += event.seq < hold.end
             del self._lenient[event.a]
 
     def _narrowed(self, before: int, event: Event) -> bool:
         """Whether the store leaves the same page, but not the right to write to it."""
-        mmu, level = self.machine.arch.mmu, event.level
+        mmu, level = self.machine.mmu, event.level
         return (
             mmu.target(before, level) == mmu.target(event.c, level)
             and "write" in mmu.permits(before, level)
@@ -213,7 +216,7 @@ Not judged:
         """Of the frames that ``entry`` maps, those that began before a number, or the store."""
         if not holds and holds is self._held.pins:
             return []
-        first = self.machine.arch.mmu.target(entry, event.level) >> PAGE_SHIFT
+        first = self.machine.mmu.target(entry, event.level) >> PAGE_SHIFT
         frames = span_of(event.level) >> PAGE_SHIFT
         if not holds:
             self._ask(first, frames, event.seq)
@@ -237,7 +240,7 @@ Not judged:
         holds: Sequence[Hold] = (),
         before: int = 0,
     ) -> None:
-        pa = self.machine.arch.mmu.target(before or event.b, event.level)
+        pa = self.machine.mmu.target(before or event.b, event.level)
         who = sorted({NAMES.get(hold.pin.by, "GUP") for hold in holds})
         why = f"although {', '.join(who)}() had pinned it" if holds else "unseen by GUP-fast"
         self.found_at(

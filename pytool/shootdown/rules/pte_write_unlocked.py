@@ -77,7 +77,7 @@ nobody else can reach the range.
 
     def stored(self, root: int, event: Event) -> None:
         """Look at who holds the lock."""
-        mmu, level = self.machine.arch.mmu, event.level
+        mmu, level = self.machine.mmu, event.level
         if level > 1 and not (mmu.leaf(event.b, level) or mmu.leaf(event.c, level)):
             return
         if not (event.b or event.c):

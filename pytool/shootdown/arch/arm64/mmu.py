@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from shootdown.arch.mmu import Mmu
+
 VALID: Final = 1 << 0
 TABLE: Final = 1 << 1  # PTE_TABLE_BIT: set in a level 1 page as well
 ATTRINDX: Final = 0x7 << 2
@@ -48,8 +50,8 @@ _LPA2_LEVELS: Final = 5
 _TABLE_BITS: Final = VALID | TABLE | ADDRESS | 0x1F << 59
 
 
-class Arm64Mmu:
-    """Fulfils ``arch.base.Mmu`` for arm64.
+class Arm64Mmu(Mmu):
+    """``arch.mmu.Mmu`` for arm64.
 
     With ``hafdbs`` (FEAT_HAFDBS: the kernel sets TCR_EL1.HA and HD when the CPU has it,
     and QEMU's ``max`` does) the walker sets ``AF`` and clears ``RDONLY`` under ``DBM`` in

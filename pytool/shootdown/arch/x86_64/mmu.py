@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from shootdown.arch.mmu import Mmu
+
 PRESENT: Final = 1 << 0
 RW: Final = 1 << 1
 USER: Final = 1 << 2
@@ -34,8 +36,8 @@ SOFTWARE: Final = 0x7 << 9 | 0x7F << 52
 _TABLE_BITS: Final = PRESENT | RW | USER | PWT | PCD | PSE | ADDRESS | NX
 
 
-class X86Mmu:
-    """Fulfils ``arch.base.Mmu`` for x86-64.
+class X86Mmu(Mmu):
+    """``arch.mmu.Mmu`` for x86-64.
 
     Entries are judged alone: that user mode may write through a leaf only when every
     level above has ``RW`` and ``USER`` is left out, because Linux sets both in all

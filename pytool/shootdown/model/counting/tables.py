@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shootdown import arch as arches
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.model import pages, ptl, walkers
 from shootdown.model.pagetables import PAGE_SHIFT, PAGE_SIZE
 from shootdown.model.running import Running

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from shootdown import arch as arches
-from shootdown.arch.base import Mmu
+from shootdown.arch.mmu import Mmu
 from shootdown.model import stream
 from shootdown.model.counting.figures import Figures
 from shootdown.model.counting.flushes import Flushes, Reader
