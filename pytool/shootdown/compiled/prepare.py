@@ -21,8 +21,8 @@ Span = tuple[int, int]
 
 def prepared(source: Source) -> str:
     """The text of the copy."""
-    text = source.text.encode()
-    for start, end in (*_annotations(source), *_slots(source)):
+    text, place = source.text.encode(), _Places(source.text)
+    for start, end in (*_annotations(source, place), *_slots(source, place)):
         text = text[:start] + _blank(text[start:end]) + text[end:]
     return text.decode()
 
@@ -33,8 +33,7 @@ def _blank(text: bytes) -> bytes:
     return b"\n".join([*(line[:-1] + b"\\" for line in lines[:-1]), lines[-1]])
 
 
-def _annotations(source: Source) -> Iterator[Span]:
-    place = _Places(source.text)
+def _annotations(source: Source, place: _Places) -> Iterator[Span]:
     kept = {*_of_fields(source), *_of_variables(source)}
     for node in ast.walk(source.tree):
         match node:
@@ -68,8 +67,7 @@ def _of_variables(source: Source) -> Iterator[ast.stmt]:
                     yield inner
 
 
-def _slots(source: Source) -> Iterator[Span]:
-    place = _Places(source.text)
+def _slots(source: Source, place: _Places) -> Iterator[Span]:
     for node in source.classes.values():
         for decorator in node.decorator_list:
             for word in decorator.keywords if isinstance(decorator, ast.Call) else ():

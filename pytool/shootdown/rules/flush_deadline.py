@@ -100,7 +100,7 @@ class FlushDeadline(Rule):
             self._rows[""] += 1
             return
         for one in self._rows_of(row, what, mm):
-            keys = tuple(self._keys(one, what, task, gather))
+            keys = tuple(self._keys(one, what, mm, task, gather))
             if what.reason == "replaced" and Moment.NEXT in one.moments:
                 due = Due(one, what, stales, task, keys)
                 self._judge([due], Moment.NEXT, self._store)
@@ -202,10 +202,9 @@ class FlushDeadline(Rule):
         return self.machine.mmu.dirty(what.old, what.level)
 
     def _keys(
-        self, row: Row, what: Superseded, task: Task, gather: Gather | None
+        self, row: Row, what: Superseded, mm: int, task: Task, gather: Gather | None
     ) -> Iterator[Hashable]:
         """Where it is filed: every moment of the row, with whose it is."""
-        mm = self.machine.mm(what.root)
         for moment in row.moments:
             match moment:
                 case Moment.PTL if self._by_its_lock(row, mm, what):
