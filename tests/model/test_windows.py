@@ -1,8 +1,14 @@
 """Windows and what observers saw, on the corpus' two CPUs."""
 
+import gc
+
+from shootdown.model.entries import Call, Stale, Superseded
+from shootdown.model.machine import Machine
 from shootdown.model.windows import Windows
 from shootdown.rules.check import CheckReport, check
-from tests.rules.corpus import TextTrace
+from shootdown.rules.panel import Panel
+from shootdown.trace.text import parse
+from tests.rules.corpus import CORPUS, TextTrace
 
 MAP_FIXED = """\
 0 PROBE id=SYSCALL a=9 b=0x400000 c=0x1000 d=3 flags=MORE
@@ -150,3 +156,39 @@ def test_narrowed_page_that_is_mapped_elsewhere_is_not_reused():
     elsewhere = "1 PTE_WRITE a=0x13040 c=0x50065 d=0x408000 level=1\n"
     window = windows(MAP_FIXED + narrowed + FLUSH0 + elsewhere + flush1(1500) + RETURN)
     assert (window.closed, window.reused) == (1, 0)
+
+
+def killed(pid: int) -> str:
+    """A task that dies in munmap: it never returns, and its address space goes."""
+    gone = f"""\
+0 PROBE id=TASK_SWITCH a=0x100 b={pid} c={pid} d=0xffff888000aa0000 flags=MORE
+0 PROBE_MORE id=TASK_SWITCH a=0x72657070616d
+0 PROBE id=SYSCALL a=11 b=0x400000 c=0x1000 flags=MORE
+0 PROBE_MORE id=SYSCALL
+{GONE}0 ROOT_LOAD id=CR3 a=0x90000 b=0x90000
+1 ROOT_LOAD id=CR3 a=0x90000 b=0x90000
+0 ROOT_FORGET b=0x10000
+"""
+    preamble = (CORPUS / "preamble_x86_64.trace").read_text()
+    return preamble + gone
+
+
+def test_nothing_is_kept_of_tasks_that_were_killed():
+    def kept(tasks: int) -> int:
+        machine = Machine("x86_64")
+        panel = Panel(machine, "wilcox", lambda rule: "")
+        machine.run(parse("".join(killed(pid) for pid in range(1, tasks + 1))))
+        assert panel.observers.seen == {}
+        gc.collect()
+        return sum(isinstance(o, (Call, Superseded, Stale)) for o in gc.get_objects())
+
+    assert kept(9) == kept(3)
+
+
+def test_a_call_that_goes_on_is_not_taken_for_another():
+    """Its first windows close, and others open."""
+    again = GONE.replace("0x13000 b=0x50067 d=0x400000", "0x13008 b=0x51067 d=0x401000")
+    other = flush1(1500).replace("0x400000 b=0x401000", "0x401000 b=0x402000")
+    call = MAP_FIXED.replace("c=0x1000", "c=0x2000")
+    window = windows(call + GONE + FLUSH0 + flush1(1200) + again + RETURN + other)
+    assert (window.closed, window.outlived, window.unfinished) == (1, 1, 0)

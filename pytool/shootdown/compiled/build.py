@@ -90,6 +90,7 @@ def _missing(what: str) -> InfraError:
 def _compile(scratch: Path, compiler: list[str]) -> None:
     work, done = scratch / "work", scratch / "done"
     done.mkdir()
+    Source.read.cache_clear()
     for module in COMPILED:
         source, path = Source.read(module), work / path_of(module)
         path.parent.mkdir(parents=True, exist_ok=True)

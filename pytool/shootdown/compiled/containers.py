@@ -24,7 +24,8 @@ _NEW: Final[dict[str, tuple[type[ast.expr], ...]]] = {
 def containers(source: Source, node: ast.ClassDef) -> dict[str, str]:
     """The type of each such attribute that the class assigns to.
 
-    Others than the class and its relatives do not assign to it: it is private, or Final.
+    Others than the class and its relatives do not assign to it: it is private, or Final. Relatives
+    that are not compiled are not looked at; they have attributes of their own.
     """
     mine = dict[str, set[str]]()
     for name, kind in _stores(node):

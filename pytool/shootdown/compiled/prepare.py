@@ -1,8 +1,8 @@
 """The copy of a source that Cython reads: the same, line by line, with less written on it.
 
-* Annotations go, but those of arguments and local variables that name an extension type. Cython
-  would take the others at their word: a ``tuple`` that is a named tuple, or a ``dict`` that is a
-  Counter, would be refused.
+* Annotations go, but those that make fields of classes, and those of arguments and local variables
+  that name an extension type. Cython would take the others at their word: a ``tuple`` that is a
+  named tuple, or a ``dict`` that is a Counter, would be refused.
 * Dataclasses that are extension types have no ``slots``: Cython does not know the word, and they
   have no ``__dict__`` anyway.
 """
@@ -51,7 +51,7 @@ def _annotations(source: Source, place: _Places) -> Iterator[Span]:
 
 
 def _of_fields(source: Source) -> Iterator[ast.stmt]:
-    """What makes the fields of dataclasses."""
+    """What makes the fields of classes; without it a dataclass has none."""
     for node in ast.walk(source.tree):
         for inner in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(inner, ast.AnnAssign) and not of_class(inner.annotation):

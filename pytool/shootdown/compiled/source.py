@@ -32,13 +32,13 @@ class Source:
     @classmethod
     @cache
     def read(cls, module: str) -> Source:
-        """As it was when it was read first."""
+        """As it was when it was read first, or since ``read.cache_clear()``."""
         return cls(module, (PACKAGES / path_of(module)).read_text())
 
     def all(self) -> Iterator[Source]:
-        """Itself, and the other modules that the table has."""
+        """Itself, and the other modules that have extension types."""
         yield self
-        yield from (Source.read(module) for module in COMPILED if module != self.module)
+        yield from (Source.read(module) for module in self._types if module != self.module)
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:

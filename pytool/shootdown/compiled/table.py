@@ -31,7 +31,7 @@ _MODEL: Final[Mapping[str, tuple[str, ...]]] = {
     "tlb_arm64": ("_Tlbi", "_Cpu", "Arm64Tlb"),
     "tlb_x86": ("X86Tlb",),
     "vma_map": ("Vma", "VmaMap"),
-    "windows": ("_Open", "WindowMeter"),
+    "windows": ("_Began", "_Open", "WindowMeter"),
 }
 _RULES: Final[Mapping[str, tuple[str, ...]]] = {
     "aftermath": ("Gone", "_Page", "Aftermath"),

@@ -76,7 +76,7 @@ def _further(mine: Events, begins: npt.NDArray[np.intp], found: npt.NDArray[np.v
 
 
 def _ends(mine: Events, begins: npt.NDArray[np.intp], found: npt.NDArray[np.void]) -> None:
-    both = np.flatnonzero(mine["kind"] != Kind.ENTER_MORE)
+    both = np.flatnonzero(~are(mine["kind"], Kind.ENTER_MORE))
     keys = mine[both]
     order = both[np.lexsort((keys["seq"], keys["a"], keys["id"]))]
     first, second = mine[order[:-1]], mine[order[1:]]

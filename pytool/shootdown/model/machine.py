@@ -53,6 +53,7 @@ class Machine(Speaker):
         super().__init__(listeners)
         self.arch = arches.get(arch)
         self.mmu: Mmu = self.arch.mmu
+        """That of ``arch``, at hand; it is asked many times for every store."""
         self.space: Final = Space(self.mmu)
         self.records: Final = Records()
         self.tlb: Final[Tlb] = TLBS[self.arch.name](self.records)

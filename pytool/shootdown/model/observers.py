@@ -74,6 +74,10 @@ class Observers(Listener):
         """The call is over."""
         self._open.pop(call, None)
 
+    def forgotten(self, root: int) -> None:
+        """Nobody in the address space will return."""
+        self._open = {call: change for call, change in self._open.items() if call.root != root}
+
     def superseded(self, what: Superseded, stales: Sequence[Stale]) -> None:
         """From here on the old page is stale."""
         change: _Change

@@ -98,7 +98,7 @@ def _ends_nothing(kind: _Short, sp: _Words, shift: np.uint64, first: _At) -> Mas
     last = first - 1
     stores = np.flatnonzero(are(kind[last], Kind.PTE_WRITE))
     if len(stores):
-        others = np.flatnonzero(kind != Kind.PTE_WRITE)
+        others = np.flatnonzero(~are(kind, Kind.PTE_WRITE))
         place = np.searchsorted(others, first[stores]) - 1
         last[stores] = np.where(place >= 0, others[place], -1)
     there = last >= 0

@@ -11,7 +11,7 @@ from shootdown.arch.base import Arch
 from shootdown.model import syscalls
 from shootdown.model.stream import Mask, Window
 from shootdown.model.tasks import SWITCHING
-from shootdown.trace.columns import Fields, are, counted, spread
+from shootdown.trace.columns import Fields, any_of, are, counted, spread
 from shootdown.trace.schema import Kind, Probe, Watch
 
 _WORDS: Final = (Watch.IS_LAZY, Watch.LOADED_MM)
@@ -105,5 +105,5 @@ def _words(part: Fields) -> npt.NDArray[np.intp]:
     kind = part["kind"]
     at = np.flatnonzero(are(kind, Kind.WATCH) | are(kind, Kind.WATCH_INIT))
     word = part["id"][at]
-    found: npt.NDArray[np.intp] = at[(word == _WORDS[0]) | (word == _WORDS[1])]
+    found: npt.NDArray[np.intp] = at[any_of(word, _WORDS)]
     return found

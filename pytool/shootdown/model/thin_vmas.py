@@ -50,7 +50,8 @@ class VmaWords:
         order = np.lexsort((word, vma))
         at, word, vma = at[order], word[order], vma[order]
         this, behind = at[:-1], at[1:]
-        same = (word[1:] == word[:-1]) & (vma[1:] == vma[:-1]) & (word[:-1] != Watch.VMA_REFCNT)
+        same = (word[1:] == word[:-1]) & (vma[1:] == vma[:-1])
+        same &= ~are(word[:-1], Watch.VMA_REFCNT)
         same &= are(part["kind"][this], Kind.WATCH)
         same &= calm[this] & _none_between(self._asked, part, this, behind)
         lock = are(word[:-1], Watch.VMA_LOCK_SEQ)

@@ -203,7 +203,7 @@ class Records:
         return taken
 
     def _emptied(self, key: tuple[int, int]) -> list[Stale]:
-        """End the life of everything of one CPU and tag."""
+        """End the life of everything of one CPU and tag, and return it in the order of ``take``."""
         book: _Book = self._books.pop(key)
         found = list(book.wide)
         for page in book.pages.values():

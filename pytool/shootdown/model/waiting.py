@@ -72,7 +72,7 @@ class _Cpu:
         loads = are(kind, Kind.ROOT_LOAD) & any_of(id, _USER_ROOTS)
         seq = events["seq"]
         self.points: Final[_Numbers] = seq[switches | returns | handlers]
-        self._modes: Final = seq[modes], kind[modes] != Kind.RET_USER
+        self._modes: Final = seq[modes], ~are(kind[modes], Kind.RET_USER)
         self._tasks: Final = seq[switches], events["d"][switches] != 0
         self._roots: Final = seq[loads], events["b"][loads]
 

@@ -106,7 +106,7 @@ def _last(
 def _ipis(events: Events, found: Frees) -> npt.NDArray[np.uint32]:
     """CPUs that ran the handler between unlinking and freeing."""
     handler = Function["tlb_remove_table_smp_sync"]
-    ran = events[are(events["kind"], Kind.ENTER) & (events["id"] == handler)]
+    ran = events[are(events["kind"], Kind.ENTER) & are(events["id"], handler)]
     ran = ran[np.argsort(ran["seq"], kind="stable")]
     first = np.searchsorted(ran["seq"], found["unlinked"])
     end = np.searchsorted(ran["seq"], found["freed"])

@@ -75,6 +75,16 @@ class Windows:
         return max(self.lengths, default=0)
 
 
+class _Began:
+    """What began in a call that has not returned."""
+
+    def __init__(self, call: Call) -> None:
+        self.call: Final = call
+        self.stales: Final[list[Stale]] = []
+        self.open = 0
+        """How many of their windows have not closed; with the last one all is forgotten."""
+
+
 @dataclass(slots=True, eq=False)
 class _Open:
     operation: str
@@ -82,6 +92,7 @@ class _Open:
     """Nothing else mapped the frame when the leaf was superseded."""
     usable: bool
     """When it opened and, once the call has returned, also then."""
+    began: _Began | None = None
     returned: bool = False
     reused: bool = False
     aliased_from: int | None = None
@@ -98,8 +109,8 @@ class WindowMeter(Listener):
         self._machine: Final = machine
         self._work: Final = work
         self._open: dict[Stale, _Open] = {}
-        self._of_call: dict[Call, list[Stale]] = {}
-        """Whose windows began in a call that has not returned, if it ever does."""
+        self._of_call: dict[Call, _Began] = {}
+        """Of calls that have not returned, if they ever do."""
         self._own: dict[str, _Open] = {}
         """By operation, what all windows on the CPU of the store share: they are counted only."""
         self._frames: dict[int, list[Stale]] = {}
@@ -121,9 +132,8 @@ class WindowMeter(Listener):
             if stale.cpu == what.cpu:
                 self._open[stale] = own
                 continue
-            self._open[stale] = _Open(name, sole, self._can_use(stale))
-            if what.call is not None and promised:
-                self._of_call.setdefault(what.call, []).append(stale)
+            began = self._began(what.call, stale) if what.call is not None and promised else None
+            self._open[stale] = _Open(name, sole, self._can_use(stale), began)
             if sole:
                 self._frames.setdefault(what.target, []).append(stale)
 
@@ -155,10 +165,13 @@ class WindowMeter(Listener):
 
     def returned(self, call: Call, event: Event) -> None:
         """Windows of the call that are open now have outlived it."""
-        for stale in self._of_call.pop(call, ()):
-            window = self._open.get(stale)
+        began: _Began | None = self._of_call.pop(call, None)
+        if began is None:
+            return
+        for stale in began.stales:
+            window: _Open | None = self._open.get(stale)
             if window is not None:
-                window.returned = True
+                window.began, window.returned = None, True
                 window.usable &= self._can_use(stale)
 
     def installed(self, root: int, leaf: Leaf, event: Event) -> None:
@@ -197,6 +210,14 @@ class WindowMeter(Listener):
                 total.unfinished += 1
                 self._classify(total, window)
 
+    def _began(self, call: Call, stale: Stale) -> _Began:
+        found: _Began | None = self._of_call.get(call)
+        if found is None:
+            found = self._of_call[call] = _Began(call)
+        found.stales.append(stale)
+        found.open += 1
+        return found
+
     def _of(self, name: str) -> Windows:
         found = self.windows.get(name)
         if found is None:
@@ -205,6 +226,10 @@ class WindowMeter(Listener):
 
     def _forget(self, stale: Stale) -> _Open | None:
         window: _Open | None = self._open.pop(stale, None)
+        if window is not None and window.began is not None:
+            window.began.open -= 1
+            if not window.began.open:
+                del self._of_call[window.began.call]
         if window is not None and window.sole:
             mine = self._frames[stale.what.target]
             mine.remove(stale)

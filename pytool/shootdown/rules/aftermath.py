@@ -142,6 +142,7 @@ class Aftermath:
         first = bisect_left(pages, start >> PAGE_SHIFT)
         if first == len(pages) or pages[first] << PAGE_SHIFT >= end:
             return []
-        if end - start == PAGE_SIZE:
+        last = end + PAGE_SIZE - 1 >> PAGE_SHIFT
+        if first + 1 == len(pages) or pages[first + 1] >= last:
             return [pages[first]]
-        return pages[first : bisect_left(pages, end + PAGE_SIZE - 1 >> PAGE_SHIFT, first)]
+        return pages[first : bisect_left(pages, last, first)]

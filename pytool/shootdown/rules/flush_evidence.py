@@ -79,7 +79,7 @@ def _wanted(part: Events, spans: Iterable[_Span]) -> Mask:
 def _of(violation: Violation, events: Events) -> Came:
     """Those of one finding among the events of its time."""
     barriers = events[are(events["kind"], Kind.BARRIER)]
-    flushes = events[events["kind"] != Kind.BARRIER]
+    flushes = events[~are(events["kind"], Kind.BARRIER)]
     chosen = _chosen(violation, flushes)
     shown = np.sort(chosen[:_SHOWN])
     return tuple(_told(one, barriers) for one in flushes[shown]), len(chosen) - len(shown)

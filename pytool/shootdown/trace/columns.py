@@ -101,7 +101,11 @@ def joined(parts: Iterable[Events]) -> Events:
 
     That, too, copies field by field.
     """
-    found: Events = np.concatenate([np.zeros(0, _RAW), *(part.view(_RAW) for part in parts)])
+    raw = [np.zeros(0, _RAW)]
+    for part in parts:
+        assert part.dtype == DTYPE
+        raw.append(part.view(_RAW))
+    found: Events = np.concatenate(raw)
     return found.view(DTYPE)
 
 

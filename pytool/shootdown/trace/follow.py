@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from shootdown.trace.columns import joined
+from shootdown.trace.columns import any_of, joined
 from shootdown.trace.parts import PIECE, Parts
 from shootdown.trace.schema import DTYPE, HEADER_BYTES, RECORD_BYTES, Kind
 from shootdown.trace.types import Events
@@ -114,7 +114,7 @@ class Follower:
             self._offset[cpu] += count * RECORD_BYTES
             self._news[cpu] = self._now()
             found = np.frombuffer(data, DTYPE, count)
-            found = found[(found["kind"] != Kind.COUNT) & (found["kind"] != Kind.TRAILER)]
+            found = found[~any_of(found["kind"], (Kind.COUNT, Kind.TRAILER))]
             self._held[cpu] = joined([self._held[cpu], found])
         return any(more and len(self._held[cpu]) < share for cpu, more in self._more.items())
 
