@@ -202,9 +202,9 @@ def _due_as_well(patch: Patch, row: Row, key: Callable[[FlushDeadline, Task], Ha
     keys = FlushDeadline._keys
 
     def more(
-        rule: FlushDeadline, of: Row, what: Superseded, task: Task, gather: Gather | None
+        rule: FlushDeadline, of: Row, what: Superseded, mm: int, task: Task, gather: Gather | None
     ) -> Iterator[Hashable]:
-        yield from keys(rule, of, what, task, gather)
+        yield from keys(rule, of, what, mm, task, gather)
         if of is row:
             yield key(rule, task)
 
