@@ -23,7 +23,6 @@ from shootdown.model.tlb_x86 import X86Tlb
 from shootdown.rules import deadline_rows
 from shootdown.rules.aliased_translation import AliasedTranslation
 from shootdown.rules.break_before_make import BreakBeforeMake
-from shootdown.rules.deadline_clock import Gather
 from shootdown.rules.deadline_rows import Row
 from shootdown.rules.flush_deadline import FlushDeadline
 from shootdown.rules.free_before_flush import FreeBeforeFlush
@@ -201,12 +200,10 @@ def _due_as_well(patch: Patch, row: Row, key: Callable[[FlushDeadline, Task], Ha
     """What comes under a row is due at one more moment."""
     keys = FlushDeadline._keys
 
-    def more(
-        rule: FlushDeadline, of: Row, what: Superseded, mm: int, task: Task, gather: Gather | None
-    ) -> Iterator[Hashable]:
-        yield from keys(rule, of, what, mm, task, gather)
+    def more(rule: FlushDeadline, of: Row, what: Superseded, *others: Any) -> Iterator[Hashable]:
+        yield from keys(rule, of, what, *others)
         if of is row:
-            yield key(rule, task)
+            yield key(rule, rule.machine.tasks.cpu(what.cpu).task)
 
     patch.setattr(FlushDeadline, "_keys", more)
 
