@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from shootdown.compiled.source import Source
+from shootdown.compiled.source import Source, says
 
 _NEW: Final[dict[str, tuple[type[ast.expr], ...]]] = {
     "dict": (ast.Dict, ast.DictComp),
@@ -70,9 +70,6 @@ def _kind(value: ast.expr | None) -> str:
 def _final(node: ast.ClassDef) -> Iterator[str]:
     for inner in ast.walk(node):
         match inner:
-            case ast.AnnAssign(target=ast.Attribute(attr=name), annotation=said) if _is_final(said):
-                yield name
-
-
-def _is_final(annotation: ast.expr) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == "Final" for n in ast.walk(annotation))
+            case ast.AnnAssign(target=ast.Attribute(attr=name), annotation=said):
+                if says(said, "Final"):
+                    yield name

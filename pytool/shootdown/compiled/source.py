@@ -110,4 +110,9 @@ def arguments(function: ast.FunctionDef) -> Iterator[ast.arg]:
 
 def of_class(annotation: ast.expr) -> bool:
     """Whether an annotation says that the class has it, and not its objects."""
-    return any(isinstance(n, ast.Name) and n.id == "ClassVar" for n in ast.walk(annotation))
+    return says(annotation, "ClassVar")
+
+
+def says(annotation: ast.expr, word: str) -> bool:
+    """Whether a name is anywhere in an annotation."""
+    return any(isinstance(n, ast.Name) and n.id == word for n in ast.walk(annotation))

@@ -24,7 +24,7 @@ from shootdown.model.machine import Machine
 from shootdown.model.overview import Overview
 from shootdown.model.stream import NONE, Mask, Trace, Window, whole
 from shootdown.rules.scene import Policy, Scene, survey
-from shootdown.trace.columns import any_of, joined, records, with_columns
+from shootdown.trace.columns import any_of, merged, records, with_columns
 from shootdown.trace.parts import PIECE, Files, Parts, pieces, split
 from shootdown.trace.types import Events
 
@@ -100,13 +100,11 @@ class Feed:
 
     def chosen(self, wanted: Callable[[Events], Mask]) -> Events:
         """Events of the trace, chosen by a function of its pieces, in the order of ``seq``."""
-        chosen = [
+        return merged(
             records(part, np.flatnonzero(wanted(part)))
             for parts in self._pieces()
             for part in parts.values()
-        ]
-        events = joined(chosen)
-        return records(events, np.argsort(events["seq"], kind="stable"))
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from shootdown.errors import InconclusiveError, InfraError, UsageError
-from shootdown.trace.columns import any_of, joined, records
+from shootdown.trace.columns import any_of, merged
 from shootdown.trace.file import CpuFile, Trailer, give_back, open_file
 from shootdown.trace.parts import PIECE, pieces
 from shootdown.trace.schema import Kind
@@ -114,11 +114,11 @@ class Trace:
 
     def events(self) -> Events:
         """All events in the order of ``seq``, as a copy in memory (64 bytes an event)."""
-        return _merge(self.per_cpu)
+        return merged(self.per_cpu)
 
     def select(self, *kinds: Kind) -> Events:
         """The events of some kinds in the order of ``seq``, as a copy in memory."""
-        return _merge([events[any_of(events["kind"], kinds)] for events in self.per_cpu])
+        return merged([events[any_of(events["kind"], kinds)] for events in self.per_cpu])
 
     def iter_chunks(self, n: int = PIECE) -> Iterator[Events]:
         """All events in the order of ``seq``, in pieces of at most about ``n``.
@@ -126,7 +126,7 @@ class Trace:
         Only one piece is in memory at a time (``pieces``).
         """
         for parts in pieces(dict(enumerate(self.per_cpu)), n):
-            yield _merge(list(parts.values()))
+            yield merged(parts.values())
 
 
 def _open(path: Path) -> tuple[CpuFile, ...]:
@@ -141,8 +141,3 @@ def _open(path: Path) -> tuple[CpuFile, ...]:
         missing = min(set(range(len(found))) - set(found))
         raise InfraError(f"{path / f'cpu{missing}.trace'} is missing: the trace is not whole")
     return tuple(open_file(path / f"cpu{cpu}.trace", cpu) for cpu in found)
-
-
-def _merge(parts: list[Events] | tuple[Events, ...]) -> Events:
-    whole = joined(parts)
-    return records(whole, np.argsort(whole["seq"], kind="stable"))
